@@ -1,0 +1,20 @@
+//! The things qhatu speaks of: ids, events, items, users, money, days, error kinds.
+//!
+//! Plain data without behaviour beyond its own rules. Every other crate of the workspace meets its
+//! neighbours in these types and nowhere else, so this crate depends on none of ours and stays light.
+
+pub mod error;
+pub mod event;
+pub mod id;
+pub mod item;
+pub mod money;
+pub mod time;
+pub mod user;
+
+pub use error::ErrorKind;
+pub use event::{Event, EventKind, PurchaseState};
+pub use id::{EventId, IdError, ItemId, ItemIdx, OrderId, RecommendationId, SessionId, UserId, UserIdx};
+pub use item::Item;
+pub use money::{Currency, Money, MoneyError};
+pub use time::{LimaDay, TimeError, Timestamp};
+pub use user::User;
