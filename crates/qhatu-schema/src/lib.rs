@@ -8,6 +8,7 @@ pub mod event;
 pub mod id;
 pub mod item;
 pub mod money;
+pub mod table;
 pub mod time;
 pub mod user;
 
@@ -16,5 +17,6 @@ pub use event::{Event, EventKind, PurchaseState};
 pub use id::{EventId, IdError, ItemId, ItemIdx, OrderId, RecommendationId, SessionId, UserId, UserIdx};
 pub use item::Item;
 pub use money::{Currency, Money, MoneyError};
+pub use table::{Column, Table, TableError};
 pub use time::{LimaDay, TimeError, Timestamp};
 pub use user::User;

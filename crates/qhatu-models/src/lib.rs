@@ -1,0 +1,1 @@
+//! Recommenders, one file each, one conformance suite for all.

@@ -1,0 +1,1 @@
+//! Layers with their forward and backward, losses, optimizers, checkpoints.

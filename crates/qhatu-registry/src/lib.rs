@@ -1,0 +1,1 @@
+//! Which model is live and where it comes from: runs, versions, aliases.

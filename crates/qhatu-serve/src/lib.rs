@@ -1,0 +1,1 @@
+//! Answers over HTTP: events in, recommendations out, the console.

@@ -1,0 +1,3 @@
+//! The one program: a file per subcommand, the configuration.
+
+fn main() {}
