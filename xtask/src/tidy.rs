@@ -16,21 +16,21 @@ use crate::process;
 const ARROWS: &[(&str, &[&str], usize)] = &[
     ("qhatu-schema", &[], 20),
     ("qhatu-store", &["qhatu-schema"], 100),
-    ("qhatu-ingest", &["qhatu-schema", "qhatu-store"], 110),
+    ("qhatu-ingest", &["qhatu-schema", "qhatu-store"], 115),
     ("qhatu-features", &["qhatu-schema"], 30),
-    ("qhatu-nn", &[], 50),
-    ("qhatu-models", &["qhatu-schema", "qhatu-nn"], 60),
+    ("qhatu-nn", &[], 80),
+    ("qhatu-models", &["qhatu-schema", "qhatu-nn"], 90),
     ("qhatu-eval", &[], 35),
-    ("qhatu-registry", &["qhatu-schema", "qhatu-store"], 110),
+    ("qhatu-registry", &["qhatu-schema", "qhatu-store"], 115),
     (
         "qhatu-train",
         &["qhatu-schema", "qhatu-store", "qhatu-features", "qhatu-models", "qhatu-eval", "qhatu-registry"],
-        140,
+        170,
     ),
     (
         "qhatu-serve",
         &["qhatu-schema", "qhatu-store", "qhatu-ingest", "qhatu-features", "qhatu-models", "qhatu-registry"],
-        200,
+        220,
     ),
     (
         "qhatu",
@@ -45,7 +45,7 @@ const ARROWS: &[(&str, &[&str], usize)] = &[
             "qhatu-registry",
             "qhatu-serve",
         ],
-        260,
+        290,
     ),
     ("xtask", &[], 20),
 ];
