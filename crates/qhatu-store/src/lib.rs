@@ -1,1 +1,22 @@
-//! Where things are kept: event log, lake, documents, tables.
+//! Where things are kept: the event log, the lake, documents, tables.
+//!
+//! Each role is a trait with one contract suite that every implementation passes, so that a shop that
+//! outgrows one machine changes the implementation and nothing else. Only this crate knows a database
+//! or Parquet.
+
+mod catalogue;
+mod documents;
+mod error;
+mod event_table;
+mod lake;
+mod log;
+mod paths;
+mod table_file;
+
+pub use catalogue::Catalogue;
+pub use documents::{Document, Documents, MemoryDocuments, open_documents};
+pub use error::StoreError;
+pub use lake::{Compacted, Lake};
+pub use log::{EventLog, MemoryLog, open_event_log};
+pub use paths::{Paths, write_atomic};
+pub use table_file::{TableReader, TableWriter, read_table, write_table};
