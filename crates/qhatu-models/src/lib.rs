@@ -1,1 +1,23 @@
-//! Recommenders, one file each, one conformance suite for all.
+//! What fits this shopper? Recommenders, one file each, one conformance suite for all.
+//!
+//! All of them learn from [`Interactions`] and answer a [`History`] with a score for every item of
+//! the catalogue. A model never sees who asks: a shopper is what they did.
+
+pub mod decayed_markov;
+pub mod ease;
+mod error;
+mod interactions;
+pub mod item_knn;
+mod neighbours;
+pub mod own_frequency;
+pub mod popularity;
+pub mod recent_popularity;
+mod recommender;
+pub mod vmis_knn;
+
+pub use error::ModelError;
+pub use interactions::{Interactions, Purchase, Sequence, Vocabulary};
+pub use recommender::{History, Reason, Recommender, Scored, load_model, top_k};
+
+/// Milliseconds of a day.
+pub(crate) const DAY_MS: f64 = 86_400_000.0;

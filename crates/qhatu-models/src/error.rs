@@ -1,0 +1,57 @@
+//! What can go wrong with a model.
+
+use qhatu_nn::linalg::NotPositiveDefinite;
+use qhatu_nn::tensor_file::TensorFileError;
+
+/// A fault of fitting, saving or loading.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// The file cannot be used.
+    #[error(transparent)]
+    File(#[from] TensorFileError),
+    /// The file holds a model that this program does not know.
+    #[error("the file holds a model {name:?}, which this version of qhatu does not know")]
+    Unknown {
+        /// Its name.
+        name: String,
+    },
+    /// The file's parts do not fit together, or not the catalogue.
+    #[error("model {model}: {fault}")]
+    Misfit {
+        /// The model.
+        model: &'static str,
+        /// What does not fit.
+        fault: String,
+    },
+    /// A setting that makes no sense.
+    #[error("model {model}: {key} = {value}: {hint}")]
+    Setting {
+        /// The model.
+        model: &'static str,
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// What would make sense.
+        hint: &'static str,
+    },
+    /// The normal equations cannot be solved.
+    #[error("model ease: {0}")]
+    Singular(#[from] NotPositiveDefinite),
+    /// The catalogue is too large for this model.
+    #[error(
+        "model {model} takes at most {limit} items, the catalogue has {items}; take it out of [train] models"
+    )]
+    TooManyItems {
+        /// The model.
+        model: &'static str,
+        /// What it takes.
+        limit: usize,
+        /// What there is.
+        items: usize,
+    },
+}
+
+pub(crate) fn misfit(model: &'static str, fault: impl ToString) -> ModelError {
+    ModelError::Misfit { model, fault: fault.to_string() }
+}

@@ -1,0 +1,116 @@
+//! Own frequency ("buy again"): what the shopper bought most often, lately counting more.
+//!
+//! Score of an item: Σ over its purchases of `2^(−age / half-life)`; items never bought follow by
+//! their popularity of late. In shops where people come back it is the baseline that is hardest to
+//! beat on everything bought, and of no use for what is new to the shopper.
+
+use qhatu_nn::tensor_file::TensorFile;
+use qhatu_schema::ItemIdx;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{ModelError, misfit};
+use crate::interactions::Interactions;
+use crate::recent_popularity::{self, RecentPopularity};
+use crate::recommender::{self, History, Reason, Recommender, Scored};
+use crate::{DAY_MS, popularity};
+
+/// The name in settings and files.
+pub const NAME: &str = "own_frequency";
+
+/// Hyper-parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Days after which a purchase counts half; 0: it never fades.
+    pub half_life_days: f64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { half_life_days: 180.0 }
+    }
+}
+
+/// The fitted model: nothing but the popularity behind it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OwnFrequency {
+    config: Config,
+    scores: Vec<f32>,
+    behind: RecentPopularity,
+}
+
+/// How much of the popularity stands behind the shopper's own counts.
+const BEHIND: f32 = 1e-4;
+
+impl OwnFrequency {
+    /// Learns the popularity that fills the rest of the list.
+    pub fn fit(data: &Interactions, config: &Config) -> Self {
+        let behind = RecentPopularity::fit(data, &recent_popularity::Config::default());
+        Self::with(*config, behind)
+    }
+
+    fn with(config: Config, behind: RecentPopularity) -> Self {
+        let mut scores = vec![0.0; behind.catalogue_size() + 1];
+        behind.score(&History { items: &[], times: &[], now: 0 }, &mut scores);
+        scores.iter_mut().for_each(|score| *score *= BEHIND);
+        Self { config, scores, behind }
+    }
+
+    /// Loads what [`Recommender::save`] gave.
+    ///
+    /// # Errors
+    /// Where the file does not hold it.
+    pub fn load(file: &TensorFile) -> Result<Self, ModelError> {
+        let config: Config = recommender::config(NAME, file)?;
+        if config.half_life_days.is_nan() || config.half_life_days < 0.0 {
+            return Err(misfit(NAME, "its half-life is below zero"));
+        }
+        popularity::load_scores(NAME, file)?;
+        let mut inner = recommender::new_file(recent_popularity::NAME, &recent_popularity::Config::default());
+        inner.tensors.clone_from(&file.tensors);
+        Ok(Self::with(config, RecentPopularity::load(&inner)?))
+    }
+}
+
+impl Recommender for OwnFrequency {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn catalogue_size(&self) -> usize {
+        self.scores.len() - 1
+    }
+
+    fn score(&self, history: &History, scores: &mut [f32]) {
+        scores.copy_from_slice(&self.scores);
+        for (item, time) in history.known(self.catalogue_size()) {
+            let days = history.now.saturating_sub(time).max(0) as f64 / DAY_MS;
+            let weight = match self.config.half_life_days {
+                0.0 => 1.0,
+                half_life => (-days / half_life).exp2(),
+            };
+            scores[item.row()] += weight as f32;
+        }
+    }
+
+    fn similar_items(&self, item: ItemIdx, k: usize) -> Vec<Scored> {
+        self.behind.similar_items(item, k)
+    }
+
+    fn because(&self, history: &History, item: ItemIdx) -> Reason {
+        bought_before(history, item).unwrap_or(Reason::PopularRecently)
+    }
+
+    fn save(&self) -> TensorFile {
+        let mut file = self.behind.save();
+        file.settings = recommender::new_file(NAME, &self.config).settings;
+        file
+    }
+}
+
+/// How often and when last the shopper bought it, if ever.
+pub(crate) fn bought_before(history: &History, item: ItemIdx) -> Option<Reason> {
+    let own = history.items.iter().zip(history.times).filter(|(other, _)| **other == item);
+    let (times, last) = own.fold((0, i64::MIN), |(times, last), (_, &time)| (times + 1, time.max(last)));
+    (times > 0).then_some(Reason::BoughtBefore { times, last })
+}

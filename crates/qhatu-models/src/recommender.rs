@@ -1,0 +1,217 @@
+//! What every recommender does: score the catalogue for a history, say why, be saved and loaded.
+
+use std::cmp::Ordering;
+
+use qhatu_nn::tensor_file::TensorFile;
+use qhatu_schema::ItemIdx;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{ModelError, misfit};
+use crate::{decayed_markov, ease, item_knn, own_frequency, popularity, recent_popularity, vmis_knn};
+
+/// What is known of a shopper when they ask. Empty for one who is new.
+#[derive(Debug, Clone, Copy)]
+pub struct History<'a> {
+    /// What they bought, oldest first.
+    pub items: &'a [ItemIdx],
+    /// When, in milliseconds; as long as `items`.
+    pub times: &'a [i64],
+    /// The moment of asking.
+    pub now: i64,
+}
+
+impl History<'_> {
+    /// Item and time of each purchase that a catalogue of `size` items knows, oldest first. Lists of
+    /// unequal length end with the shorter one.
+    pub(crate) fn known(&self, size: usize) -> impl DoubleEndedIterator<Item = (ItemIdx, i64)> + '_ {
+        let length = self.items.len().min(self.times.len());
+        let pairs = self.items[..length].iter().copied().zip(self.times[..length].iter().copied());
+        pairs.filter(move |(item, _)| (1..=size).contains(&item.row()))
+    }
+}
+
+/// An item with its score.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Scored {
+    /// The item.
+    pub item: ItemIdx,
+    /// Higher fits better; comparable within one list only.
+    pub score: f32,
+}
+
+/// Why an item is in the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "code", rename_all = "snake_case")]
+pub enum Reason {
+    /// Many buy it.
+    Popular,
+    /// Many bought it of late.
+    PopularRecently,
+    /// The shopper bought it before.
+    BoughtBefore {
+        /// How often.
+        times: u32,
+        /// When last, in milliseconds.
+        last: i64,
+    },
+    /// Who bought that item buys this one too.
+    SimilarTo {
+        /// That item.
+        item: ItemIdx,
+    },
+    /// It is often bought after that item.
+    OftenBoughtAfter {
+        /// That item.
+        item: ItemIdx,
+    },
+    /// It follows from the order of what the shopper did; this item weighed most.
+    Sequence {
+        /// That item.
+        item: ItemIdx,
+    },
+    /// Several signs together, none by itself.
+    Mixed,
+}
+
+/// A fitted model.
+pub trait Recommender: Send + Sync {
+    /// The model's name, as in `[train] models`.
+    fn name(&self) -> &'static str;
+
+    /// How many items it knows, padding not counted.
+    fn catalogue_size(&self) -> usize;
+
+    /// Writes a score for every item.
+    ///
+    /// `scores[0]` (padding) becomes −∞, every other one finite. An item of which the model knows
+    /// nothing gets a score not above that of any item of which it does. Items of the history that the model
+    /// does not know are passed over.
+    ///
+    /// # Panics
+    /// When `scores.len() != catalogue_size() + 1`: a fault of the calling code.
+    fn score(&self, history: &History, scores: &mut [f32]);
+
+    /// Scores several histories: row `i` of `scores` for history `i`. The same numbers as one by one.
+    fn score_batch(&self, histories: &[History], scores: &mut [f32]) {
+        let rows = scores.chunks_mut(self.catalogue_size() + 1);
+        histories.iter().zip(rows).for_each(|(history, row)| self.score(history, row));
+    }
+
+    /// The `k` items most like one item, the item itself left out; fewer where there are no more.
+    fn similar_items(&self, item: ItemIdx, k: usize) -> Vec<Scored>;
+
+    /// Why `item` is in the list for `history`.
+    fn because(&self, history: &History, item: ItemIdx) -> Reason;
+
+    /// Everything needed to load it again.
+    fn save(&self) -> TensorFile;
+}
+
+/// Loads the model that a file holds.
+///
+/// # Errors
+/// [`ModelError`] where the model is unknown or its parts do not fit together.
+pub fn load_model(file: &TensorFile) -> Result<Box<dyn Recommender>, ModelError> {
+    let name = file.settings.get(MODEL).map_or("", String::as_str);
+    Ok(match name {
+        popularity::NAME => Box::new(popularity::Popularity::load(file)?),
+        recent_popularity::NAME => Box::new(recent_popularity::RecentPopularity::load(file)?),
+        own_frequency::NAME => Box::new(own_frequency::OwnFrequency::load(file)?),
+        decayed_markov::NAME => Box::new(decayed_markov::DecayedMarkov::load(file)?),
+        item_knn::NAME => Box::new(item_knn::ItemKnn::load(file)?),
+        ease::NAME => Box::new(ease::Ease::load(file)?),
+        vmis_knn::NAME => Box::new(vmis_knn::VmisKnn::load(file)?),
+        name => return Err(ModelError::Unknown { name: name.to_owned() }),
+    })
+}
+
+const MODEL: &str = "model";
+const CONFIG: &str = "config";
+
+/// A file with a model's name and settings, and no tensors yet.
+pub(crate) fn new_file(name: &str, config: &impl Serialize) -> TensorFile {
+    let mut file = TensorFile::default();
+    file.settings.insert(MODEL.to_owned(), name.to_owned());
+    // Settings are plain numbers and names, which JSON always takes; without them loading says so.
+    let text = serde_json::to_string(config).unwrap_or_default();
+    file.settings.insert(CONFIG.to_owned(), text);
+    file
+}
+
+/// The settings in a file.
+pub(crate) fn config<T: DeserializeOwned>(name: &'static str, file: &TensorFile) -> Result<T, ModelError> {
+    let text = file.settings.get(CONFIG).ok_or_else(|| misfit(name, "its settings are missing"))?;
+    serde_json::from_str(text).map_err(|fault| misfit(name, format!("its settings cannot be read: {fault}")))
+}
+
+/// Sets all scores to 0 and the padding's to −∞.
+///
+/// # Panics
+/// When there are not as many scores as items and padding.
+pub(crate) fn clear(scores: &mut [f32], catalogue_size: usize) {
+    assert_eq!(scores.len(), catalogue_size + 1, "a score for every item and for padding");
+    scores.fill(0.0);
+    scores[0] = f32::NEG_INFINITY;
+}
+
+/// The `k` best items in falling order; ties go to the lower index; padding and what `exclude` takes out
+/// never appear. `O(items + k log k)`.
+pub fn top_k(scores: &[f32], k: usize, exclude: impl Fn(ItemIdx) -> bool) -> Vec<Scored> {
+    let mut best: Vec<Scored> = Vec::with_capacity(2 * k.min(scores.len()) + 1);
+    let mut bar: Option<Scored> = None;
+    if k == 0 {
+        return best;
+    }
+    for (place, &score) in scores.iter().enumerate().skip(1) {
+        let scored = Scored { item: ItemIdx(place as u32), score };
+        if bar.is_some_and(|bar| falling(&bar, &scored) == Ordering::Less) || exclude(scored.item) {
+            continue;
+        }
+        best.push(scored);
+        if best.len() >= 2 * k {
+            best.select_nth_unstable_by(k - 1, falling);
+            best.truncate(k);
+            bar = best.last().copied();
+        }
+    }
+    best.sort_unstable_by(falling);
+    best.truncate(k);
+    best
+}
+
+/// The order of a list: by score falling, then by index.
+pub(crate) fn falling(a: &Scored, b: &Scored) -> Ordering {
+    b.score.total_cmp(&a.score).then(a.item.cmp(&b.item))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_best_are_those_of_a_full_sort(
+            scores in prop::collection::vec(-3i8..4, 1..200), k in 0..60_usize, out in 0..7_u32,
+        ) {
+            let scores: Vec<f32> = scores.into_iter().map(f32::from).collect();
+            let exclude = |item: ItemIdx| out > 0 && item.0 % 7 == out;
+            let mut all: Vec<Scored> = (1..scores.len())
+                .map(|place| Scored { item: ItemIdx(place as u32), score: scores[place] })
+                .filter(|scored| !exclude(scored.item))
+                .collect();
+            all.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.item.0.cmp(&b.item.0)));
+            all.truncate(k);
+            prop_assert_eq!(top_k(&scores, k, exclude), all);
+        }
+    }
+
+    #[test]
+    fn a_file_of_an_unknown_model_is_refused_by_name() {
+        let mut file = TensorFile::default();
+        file.settings.insert(MODEL.into(), "oracle".into());
+        let error = load_model(&file).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains("oracle"), "{error}");
+    }
+}

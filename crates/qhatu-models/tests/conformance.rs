@@ -1,0 +1,240 @@
+//! What makes a recommender: every model passes this suite. A new model adds one line to [`MODELS`].
+
+#![expect(clippy::unwrap_used, reason = "a test may stop where it fails")]
+
+use std::sync::Arc;
+
+use qhatu_models::{
+    History, Interactions, Purchase, Recommender, Scored, Vocabulary, decayed_markov, ease, item_knn,
+    load_model, own_frequency, popularity, recent_popularity, top_k, vmis_knn,
+};
+use qhatu_nn::tensor_file::TensorFile;
+use qhatu_schema::{ItemId, ItemIdx};
+
+type Fit = fn(&Interactions) -> Box<dyn Recommender>;
+
+/// Name, how it is fitted here, and whether it learns from others what fits a history.
+const MODELS: &[(&str, Fit, bool)] = &[
+    ("popularity", |d| Box::new(popularity::Popularity::fit(d, &popularity::Config::default())), false),
+    (
+        "recent_popularity",
+        |d| Box::new(recent_popularity::RecentPopularity::fit(d, &recent_popularity::Config::default())),
+        false,
+    ),
+    (
+        "own_frequency",
+        |d| Box::new(own_frequency::OwnFrequency::fit(d, &own_frequency::Config::default())),
+        false,
+    ),
+    (
+        "decayed_markov",
+        |d| Box::new(decayed_markov::DecayedMarkov::fit(d, &decayed_markov::Config::default())),
+        true,
+    ),
+    ("item_knn", |d| Box::new(item_knn::ItemKnn::fit(d, &item_knn::Config::default())), true),
+    ("ease", |d| Box::new(ease::Ease::fit(d, &ease::Config::default()).unwrap()), true),
+    ("vmis_knn", |d| Box::new(vmis_knn::VmisKnn::fit(d, &vmis_knn::Config::default())), true),
+];
+
+const ITEMS: u32 = 50;
+const DAY: i64 = 86_400_000;
+
+fn vocabulary(items: u32) -> Arc<Vocabulary> {
+    Arc::new(Vocabulary::new((1..=items).map(|item| ItemId::new(format!("i{item}")).unwrap())))
+}
+
+/// Shoppers of even numbers buy even items, those of odd numbers odd ones, each all but one of their
+/// kind, two to an order.
+fn checkerboard() -> Interactions {
+    let mut lines = Vec::new();
+    for user in 0..ITEMS {
+        let kind = (1..=ITEMS).filter(|item| item % 2 == user % 2 && item - 1 != user);
+        for (place, item) in kind.enumerate() {
+            let order = user * ITEMS + place as u32 / 2;
+            lines.push(Purchase {
+                time: DAY * i64::from(place as u32 / 2),
+                user,
+                order,
+                item: ItemIdx(item),
+            });
+        }
+    }
+    Interactions::from_purchases(vocabulary(ITEMS), &lines, 100 * DAY)
+}
+
+fn scores(model: &dyn Recommender, history: &History) -> Vec<f32> {
+    let mut scores = vec![f32::NAN; model.catalogue_size() + 1];
+    model.score(history, &mut scores);
+    scores
+}
+
+fn each(check: impl Fn(&str, &Fit, &dyn Recommender)) {
+    let data = checkerboard();
+    for (name, fit, _) in MODELS {
+        let model = fit(&data);
+        assert_eq!(model.name(), *name);
+        assert_eq!(model.catalogue_size(), ITEMS as usize);
+        check(name, fit, &*model);
+    }
+}
+
+/// From implicit's tests: the one item of a shopper's kind that they lack comes first among the new.
+#[test]
+fn the_missing_square_of_the_checkerboard_comes_first() {
+    let data = checkerboard();
+    for (name, fit, _) in MODELS.iter().filter(|(.., learns)| *learns) {
+        let model = fit(&data);
+        for sequence in &data.sequences {
+            let missing = sequence.user.0 + 1;
+            if missing % 2 != sequence.user.0 % 2 {
+                continue;
+            }
+            let history = History { items: &sequence.items, times: &sequence.times, now: data.until };
+            let list = top_k(&scores(&*model, &history), 1, |item| sequence.items.contains(&item));
+            assert_eq!(list[0].item, ItemIdx(missing), "{name}, shopper {}", sequence.user.0);
+        }
+        let kind = [ItemIdx(2), ItemIdx(4)];
+        let list =
+            top_k(&scores(&*model, &History { items: &kind, times: &[0, DAY], now: 2 * DAY }), 10, |_| false);
+        let other_kind = |scored: &&Scored| scored.score > 0.0 && scored.item.0 % 2 == 1;
+        assert_eq!(list.iter().find(other_kind), None, "{name}");
+        assert_eq!(list[0].item.0 % 2, 0, "{name}");
+    }
+}
+
+#[test]
+fn every_score_is_a_number_whatever_the_history() {
+    each(|name, _, model| {
+        let far = [ItemIdx(0), ItemIdx(u32::MAX), ItemIdx(ITEMS + 1), ItemIdx(3)];
+        let long: Vec<ItemIdx> = (0..5000).map(|place| ItemIdx(place % (ITEMS + 2))).collect();
+        let times: Vec<i64> = (0..5000).collect();
+        let histories = [
+            History { items: &[], times: &[], now: 0 },
+            History { items: &far, times: &[i64::MIN, i64::MAX, 0, 7], now: i64::MIN },
+            History { items: &far, times: &[1], now: i64::MAX },
+            History { items: &long, times: &times, now: 6000 },
+        ];
+        for history in &histories {
+            let scores = scores(model, history);
+            assert_eq!(scores[0], f32::NEG_INFINITY, "{name}");
+            assert!(scores[1..].iter().all(|score| score.is_finite()), "{name}");
+            (1..=ITEMS).for_each(|item| {
+                model.because(history, ItemIdx(item));
+            });
+            model.because(history, ItemIdx(0));
+            model.because(history, ItemIdx(u32::MAX));
+        }
+    });
+}
+
+#[test]
+fn many_at_once_is_one_by_one() {
+    each(|name, _, model| {
+        let items: Vec<ItemIdx> = (1..=20).map(ItemIdx).collect();
+        let times: Vec<i64> = (0..20).map(|place| place * DAY).collect();
+        let histories: Vec<History> = (0..20)
+            .map(|end| History { items: &items[..end], times: &times[..end], now: 30 * DAY })
+            .collect();
+        let mut batch = vec![0.0; histories.len() * (ITEMS as usize + 1)];
+        model.score_batch(&histories, &mut batch);
+        let single: Vec<f32> = histories.iter().flat_map(|history| scores(model, history)).collect();
+        assert_eq!(batch, single, "{name}");
+    });
+}
+
+#[test]
+fn lists_hold_what_may_be_in_them_and_no_more_than_there_is() {
+    each(|name, _, model| {
+        let history = History { items: &[ItemIdx(1), ItemIdx(3)], times: &[0, 1], now: 2 };
+        let scores = scores(model, &history);
+        let all = top_k(&scores, 1000, |_| false);
+        assert_eq!(all.len(), ITEMS as usize, "{name}");
+        let new = top_k(&scores, 1000, |item| history.items.contains(&item));
+        assert_eq!(new.len(), ITEMS as usize - 2, "{name}");
+        for item in 0..=ITEMS + 1 {
+            let similar = model.similar_items(ItemIdx(item), 5);
+            assert!(similar.len() <= 5, "{name}");
+            assert!(similar.iter().all(|scored| scored.item != ItemIdx(item)), "{name}");
+        }
+    });
+}
+
+#[test]
+fn a_model_loaded_again_is_the_same_model() {
+    each(|name, _, model| {
+        let bytes = model.save().to_bytes().unwrap();
+        let loaded = load_model(&TensorFile::from_bytes(&bytes).unwrap()).unwrap();
+        assert_eq!(loaded.name(), name);
+        let history = History { items: &[ItemIdx(2), ItemIdx(4)], times: &[0, DAY], now: 3 * DAY };
+        assert_eq!(scores(&*loaded, &history), scores(model, &history), "{name}");
+        assert_eq!(loaded.because(&history, ItemIdx(6)), model.because(&history, ItemIdx(6)), "{name}");
+        assert_eq!(loaded.similar_items(ItemIdx(2), 9), model.similar_items(ItemIdx(2), 9), "{name}");
+        assert_eq!(loaded.save(), model.save(), "{name}");
+    });
+}
+
+#[test]
+fn fitted_twice_is_equal_to_the_bit() {
+    each(|name, fit, model| assert_eq!(fit(&checkerboard()).save(), model.save(), "{name}"));
+}
+
+/// Nothing after `until` is learned, and scores do not depend on anything but the history.
+#[test]
+fn the_future_does_not_leak() {
+    let data = checkerboard();
+    let cut = data.before(5 * DAY);
+    for (name, fit, _) in MODELS {
+        let mut lines = Vec::new();
+        for sequence in &data.sequences {
+            for (place, item) in sequence.items.iter().enumerate() {
+                let order = sequence.user.0 * ITEMS + sequence.orders[place];
+                lines.push(Purchase {
+                    time: sequence.times[place],
+                    user: sequence.user.0,
+                    order,
+                    item: *item,
+                });
+            }
+        }
+        let early = Interactions::from_purchases(vocabulary(ITEMS), &lines, 5 * DAY);
+        assert_eq!(fit(&early).save(), fit(&cut).save(), "{name}");
+    }
+}
+
+#[test]
+fn damaged_files_are_refused_and_nothing_panics() {
+    each(|name, _, model| {
+        let file = model.save();
+        for tensor in file.tensors.keys() {
+            let mut without = file.clone();
+            without.tensors.remove(tensor);
+            assert!(load_model(&without).is_err(), "{name} without {tensor}");
+            let mut other = file.clone();
+            other.put_i64(tensor, &[1], vec![7]);
+            assert!(load_model(&other).is_err(), "{name} with another {tensor}");
+            let mut large = file.clone();
+            if file.u32(tensor).is_ok_and(|numbers| !numbers.is_empty()) {
+                large.put_u32(tensor, &[2], vec![u32::MAX, 0]);
+                assert!(load_model(&large).is_err(), "{name} with entries of {tensor} beyond all bounds");
+            }
+        }
+        let mut settings = file.clone();
+        settings.settings.insert("config".into(), "{\"no_such_key\":1}".into());
+        assert!(load_model(&settings).is_err(), "{name} with unknown settings");
+    });
+}
+
+#[test]
+fn an_empty_shop_is_no_panic() {
+    let data = Interactions::from_purchases(vocabulary(0), &[], 0);
+    for (name, fit, _) in MODELS {
+        let model = fit(&data);
+        assert_eq!(model.catalogue_size(), 0, "{name}");
+        assert_eq!(
+            scores(&*model, &History { items: &[], times: &[], now: 0 }),
+            [f32::NEG_INFINITY],
+            "{name}"
+        );
+        assert!(model.similar_items(ItemIdx(1), 3).is_empty(), "{name}");
+    }
+}
