@@ -1,0 +1,207 @@
+//! Files as they really come: each fault costs the row it is in, says why, and leaves the rest.
+
+#![expect(clippy::unwrap_used, reason = "a test may stop where it fails")]
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use qhatu_ingest::{
+    CheckSink, Columns, ImportReport, Importer, IngestError, Mapping, Quarantine, Refused, Rules,
+};
+use qhatu_schema::{EventKind, Timestamp};
+use tempfile::TempDir;
+
+fn mapping() -> Mapping {
+    let column = str::to_owned;
+    Mapping {
+        columns: Columns {
+            time: column("when"),
+            user_id: column("who"),
+            item_id: column("what"),
+            price: column("price"),
+            quantity: column("pieces"),
+            title: column("name"),
+            ..Columns::default()
+        },
+        kind: Some(EventKind::Purchase),
+        rules: Rules { user_required: true, ..Rules::default() },
+        ..Mapping::default()
+    }
+}
+
+const HEAD: &str = "when,who,what,price,pieces,name\n";
+const GOOD: &str = "2026-01-05 10:00:00,u1,i1,10.50,2,Taza\n";
+
+struct Shop {
+    dir: TempDir,
+}
+
+impl Shop {
+    fn new() -> Self {
+        Self { dir: TempDir::new().unwrap() }
+    }
+
+    fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.dir.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    fn try_import(&self, path: &Path, mapping: Option<&Mapping>) -> Result<ImportReport, IngestError> {
+        let mut quarantine = Quarantine::new(&self.dir.path().join("quarantine"), "refused");
+        let now = Timestamp::parse("2026-02-01").unwrap();
+        let mut sink = CheckSink::default();
+        Importer::new(&mut sink, &mut quarantine, &mut |_| {}, now).import(path, mapping)
+    }
+
+    fn import(&self, path: &Path, mapping: &Mapping) -> ImportReport {
+        self.try_import(path, Some(mapping)).unwrap()
+    }
+
+    fn refused(&self) -> Vec<Refused> {
+        let text = fs::read_to_string(self.dir.path().join("quarantine/refused.jsonl")).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+#[test]
+fn each_bad_row_is_kept_with_its_line_reason_and_text() {
+    let shop = Shop::new();
+    let rows = [
+        ("2026-01-05 10:00:00,,i1,1,1,x", "no shopper"),
+        ("yesterday,u1,i1,1,1,x", "unreadable time"),
+        ("2099-01-01,u1,i1,1,1,x", "in the future"),
+        ("2026-01-05,u1,i1,NaN1,1,x", "unreadable price"),
+        ("2026-01-05,u1,i1,-3,1,x", "negative price"),
+        ("2026-01-05,u1,i1,3,-1,x", "negative quantity"),
+        ("2026-01-05,u1,i1,3,1.5,x", "unreadable quantity"),
+        ("2026-01-05,u1,i1,3,0,x", "unreadable quantity"),
+        ("2026-01-05,u1", "too few values"),
+        ("2026-01-05,u1,,3,1,x", "incomplete"),
+    ];
+    let body: String = rows.iter().map(|(row, _)| format!("{row}\n{GOOD}")).collect();
+    let path = shop.file("shop.csv", format!("{HEAD}{body}"));
+    let report = shop.import(&path, &mapping());
+    assert_eq!(
+        (report.rows, report.refused(), report.accepted, report.duplicate),
+        (20, 10, 1, 9),
+        "{report}"
+    );
+    for (number, ((row, reason), refused)) in rows.iter().zip(shop.refused()).enumerate() {
+        assert_eq!((refused.reason.as_str(), refused.text.as_str()), (*reason, *row));
+        assert_eq!(refused.line, 2 + 2 * number as u64);
+        assert!(refused.file.ends_with("shop.csv"));
+    }
+}
+
+#[test]
+fn mended_rows_come_in_again() {
+    let shop = Shop::new();
+    let path = shop.file("shop.csv", format!("{HEAD}{GOOD}yesterday,u1,i2,1,1,x\n"));
+    assert_eq!(shop.import(&path, &mapping()).refused(), 1);
+    let kept = fs::read_to_string(shop.dir.path().join("quarantine/refused.jsonl")).unwrap();
+    let mended = shop.file("mended.jsonl", kept.replace("yesterday", "2026-01-06"));
+    let report = shop.import(&mended, &mapping());
+    assert_eq!((report.accepted, report.refused()), (1, 0), "{report}");
+}
+
+#[test]
+fn delimiters_marks_encodings_and_packings_are_understood() {
+    let shop = Shop::new();
+    let plain = format!("{HEAD}{GOOD}2026-01-06,u2,i2,\"3\",1,\"Cojín, azul\"\n");
+    let semicolons = plain.replace("Cojín, azul", "Cojín azul").replace(',', ";");
+    let latin: Vec<u8> = plain.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
+    let utf16: Vec<u8> =
+        [0xFEFF].into_iter().chain(plain.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gz.write_all(plain.as_bytes()).unwrap();
+    let in_latin = Mapping { encoding: "windows-1252".into(), ..mapping() };
+    let cases = [
+        (shop.file("a.csv", &plain), mapping()),
+        (shop.file("b.csv", format!("\u{feff}{plain}")), mapping()),
+        (shop.file("c.csv", semicolons), mapping()),
+        (shop.file("d.csv", latin), in_latin),
+        (shop.file("e.csv", utf16), mapping()),
+        (shop.file("f.csv.gz", gz.finish().unwrap()), mapping()),
+        (shop.file("g.csv.zst", zstd::encode_all(plain.as_bytes(), 1).unwrap()), mapping()),
+        (shop.file("h.csv", plain.replace('\n', "\r\n")), mapping()),
+    ];
+    for (path, mapping) in cases {
+        let report = shop.import(&path, &mapping);
+        assert_eq!((report.accepted, report.refused()), (2, 0), "{}: {report}", path.display());
+    }
+}
+
+#[test]
+fn prices_with_a_decimal_comma() {
+    let shop = Shop::new();
+    let path = shop.file("shop.csv", "when;who;what;price;pieces;name\n2026-01-05;u;i;1.234,50;1;x\n");
+    let report = shop.import(&path, &Mapping { decimal_comma: true, ..mapping() });
+    assert_eq!(report.accepted, 1, "{report}");
+}
+
+#[test]
+fn what_is_cut_off_or_broken_leaves_the_rest() {
+    let shop = Shop::new();
+    let many: String = (0..20_000).map(|n| format!("2026-01-05,u{n},i{n},1,1,x\n")).collect();
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gz.write_all(format!("{HEAD}{many}").as_bytes()).unwrap();
+    let packed = gz.finish().unwrap();
+    let cut = shop.import(&shop.file("cut.csv.gz", &packed[..packed.len() / 2]), &mapping());
+    assert!(cut.accepted > 1000, "{cut}");
+    assert_eq!(cut.quarantined.get("file cut off"), Some(&1), "{cut}");
+
+    let long = format!("{HEAD}{GOOD}2026-01-05,u,i,1,1,{}\n2026-01-06,u9,i9,1,1,x\n", "x".repeat(10 << 20));
+    let long = shop.import(&shop.file("long.csv", long), &mapping());
+    assert_eq!((long.accepted, long.quarantined.get("broken line")), (2, Some(&1)), "{long}");
+
+    let quote = format!("{HEAD}2026-01-05,u,i,1,1,\"open\n{GOOD}");
+    let quote = shop.import(&shop.file("quote.csv", quote), &mapping());
+    assert_eq!((quote.accepted, quote.quarantined.get("broken line")), (1, Some(&1)), "{quote}");
+
+    let bytes = [HEAD.as_bytes(), b"2026-01-05,u,i,1,1,ma\xF1ana\n", GOOD.as_bytes(), b"\0\0,,\0\n"].concat();
+    let bytes = shop.import(&shop.file("bytes.csv", bytes), &mapping());
+    assert_eq!((bytes.accepted, bytes.quarantined.get("wrong encoding")), (1, Some(&1)), "{bytes}");
+
+    let parquet = shop.try_import(&shop.file("cut.parquet", b"PAR1 and no more"), Some(&mapping()));
+    assert!(parquet.unwrap_err().to_string().contains("cut.parquet"));
+}
+
+#[test]
+fn what_cannot_be_read_at_all_says_what_to_do() {
+    let shop = Shop::new();
+    let message = |name: &str, text: &str, mapping: Option<&Mapping>| {
+        shop.try_import(&shop.file(name, text), mapping).unwrap_err().to_string()
+    };
+    let missing = message("a.csv", "when,who,item\n", Some(&mapping()));
+    assert!(
+        missing.contains("no column what, pieces, price, name") && missing.contains("when, who, item"),
+        "{missing}"
+    );
+    let delimiter = message("b.csv", HEAD, Some(&Mapping { delimiter: ";".into(), ..mapping() }));
+    assert!(delimiter.contains("delimiter"), "{delimiter}");
+    assert!(message("c.csv", HEAD, None).contains("--mapping"));
+    assert!(message("d.xlsx", "", None).contains("d.xlsx"));
+    let encoding = message("e.csv", HEAD, Some(&Mapping { encoding: "klingon".into(), ..mapping() }));
+    assert!(encoding.contains("klingon"), "{encoding}");
+    let absent = shop.try_import(&shop.dir.path().join("none.csv"), Some(&mapping())).unwrap_err();
+    assert!(absent.to_string().contains("none.csv"), "{absent}");
+}
+
+#[test]
+fn own_events_and_ga4_need_no_mapping() {
+    let shop = Shop::new();
+    let lines = concat!(
+        r#"{"event_id":"e1","time":"2026-01-05T10:00:00Z","kind":"view","user_id":"u","item_id":"i"}"#,
+        "\n",
+        r#"{"client_id":"c","timestamp_micros":1767600000000000,"events":[{"name":"view_item","params":{"items":[{"item_id":"A"}]}}]}"#,
+        "\n{\"half\":\n",
+        r#"{"event_id":"e2","time":"2026-01-05T10:00:00Z","kind":"view","user_id":"u"}"#,
+        "\n"
+    );
+    let report = shop.try_import(&shop.file("events.jsonl", lines), None).unwrap();
+    assert_eq!((report.rows, report.accepted), (4, 2), "{report}");
+    assert_eq!(report.quarantined.get("not JSON"), Some(&1));
+    assert_eq!(report.quarantined.get("incomplete"), Some(&1));
+}
