@@ -3,6 +3,7 @@
 //! All of them learn from [`Interactions`] and answer a [`History`] with a score for every item of
 //! the catalogue. A model never sees who asks: a shopper is what they did.
 
+pub mod blend;
 pub mod decayed_markov;
 pub mod ease;
 mod error;

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ModelError, misfit};
-use crate::{decayed_markov, ease, item_knn, own_frequency, popularity, recent_popularity, vmis_knn};
+use crate::{blend, decayed_markov, ease, item_knn, own_frequency, popularity, recent_popularity, vmis_knn};
 
 /// What is known of a shopper when they ask. Empty for one who is new.
 #[derive(Debug, Clone, Copy)]
@@ -121,6 +121,7 @@ pub fn load_model(file: &TensorFile) -> Result<Box<dyn Recommender>, ModelError>
         decayed_markov::NAME => Box::new(decayed_markov::DecayedMarkov::load(file)?),
         item_knn::NAME => Box::new(item_knn::ItemKnn::load(file)?),
         ease::NAME => Box::new(ease::Ease::load(file)?),
+        blend::NAME => Box::new(blend::Blend::load(file)?),
         vmis_knn::NAME => Box::new(vmis_knn::VmisKnn::load(file)?),
         name => return Err(ModelError::Unknown { name: name.to_owned() }),
     })

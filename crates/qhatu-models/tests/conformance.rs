@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use qhatu_models::{
-    History, Interactions, Purchase, Recommender, Scored, Vocabulary, decayed_markov, ease, item_knn,
+    History, Interactions, Purchase, Recommender, Scored, Vocabulary, blend, decayed_markov, ease, item_knn,
     load_model, own_frequency, popularity, recent_popularity, top_k, vmis_knn,
 };
 use qhatu_nn::tensor_file::TensorFile;
@@ -33,6 +33,7 @@ const MODELS: &[(&str, Fit, bool)] = &[
     ),
     ("item_knn", |d| Box::new(item_knn::ItemKnn::fit(d, &item_knn::Config::default())), true),
     ("ease", |d| Box::new(ease::Ease::fit(d, &ease::Config::default()).unwrap()), true),
+    ("blend", |d| Box::new(blend::Blend::fit(d, &blend::Config::default(), 1).unwrap()), true),
     ("vmis_knn", |d| Box::new(vmis_knn::VmisKnn::fit(d, &vmis_knn::Config::default())), true),
 ];
 

@@ -1,0 +1,260 @@
+//! A blend of everything that is known of a shopper and an item, ranked by boosted trees.
+//!
+//! A shop needs both "buy again" and "discover". The shopper's own purchases say what will be bought
+//! again, similarity says what will be bought for the first time, and both depend on what is selling
+//! now. How much each counts is not a fixed weight: it is learned from the shop's own past. The last
+//! windows of the data are replayed one by one (everything fitted on what was known at a window's
+//! beginning, what was bought in it as the label), trees for the probability of a purchase are fitted
+//! to the rows of all of them, and the components are then fitted again on everything. As the score
+//! is a probability, one model ranks for both targets: where bought items are not wanted, they are
+//! left out.
+//!
+//! Retrieve, then rank: candidates are what the shopper bought, the items most similar to it by
+//! [`Ease`], and what sells or is newly bought most. The rest of the catalogue follows behind them by
+//! similarity and sales. An empty history gets what is popular lately; data too short for a window
+//! get a fixed blend.
+
+mod features;
+mod training;
+pub mod trees;
+
+use qhatu_nn::tensor_file::TensorFile;
+use qhatu_schema::ItemIdx;
+use serde::{Deserialize, Serialize};
+
+use self::features::{COLUMNS, Candidates, ITEM_COLUMNS, Items};
+use self::training::TrainingRows;
+use self::trees::{TreeArrays, Trees, TreesConfig};
+use crate::ease::{self, Ease};
+use crate::error::{ModelError, misfit};
+use crate::interactions::Interactions;
+use crate::recent_popularity::{self, RecentPopularity};
+use crate::recommender::{self, History, Reason, Recommender, Scored};
+
+/// The name in settings and files.
+pub const NAME: &str = "blend";
+
+/// Hyper-parameters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// How many days ahead a purchase counts as one to be foreseen.
+    pub horizon_days: f64,
+    /// Most earlier windows to learn from.
+    pub windows: u32,
+    /// A window is used when at least so many horizons of data lie before it.
+    pub least_history_windows: u32,
+    /// How many similar items are candidates.
+    pub retrieve: usize,
+    /// How many items of most sales, and of most new buyers, are candidates for everybody.
+    pub offered: usize,
+    /// The similarity.
+    pub ease: ease::Config,
+    /// What is shown without a history.
+    pub recent_popularity: recent_popularity::Config,
+    /// The ranker.
+    pub trees: TreesConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            horizon_days: 28.0,
+            windows: 6,
+            least_history_windows: 2,
+            retrieve: 100,
+            offered: 50,
+            ease: ease::Config { regularization: 300.0, history_half_life_days: 0.0 },
+            recent_popularity: recent_popularity::Config::default(),
+            trees: TreesConfig::default(),
+        }
+    }
+}
+
+impl Config {
+    fn check(&self) -> Result<(), ModelError> {
+        if self.horizon_days.is_finite() && self.horizon_days > 0.0 {
+            return Ok(());
+        }
+        Err(ModelError::Setting {
+            model: NAME,
+            key: "horizon_days",
+            value: self.horizon_days.to_string(),
+            hint: "a number of days above zero, such as 28",
+        })
+    }
+}
+
+/// The fitted blend.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Blend {
+    config: Config,
+    items: Items,
+    ease: Ease,
+    recent: RecentPopularity,
+    /// Absent where the data were too short to learn from.
+    trees: Option<Trees>,
+}
+
+impl Blend {
+    /// Fits ranker and components. Memory: that of [`Ease`], and about 200 rows per shopper and window.
+    /// The same data, configuration and seed give the same model.
+    ///
+    /// # Errors
+    /// For a horizon that is not above zero, and what fitting [`Ease`] gives.
+    pub fn fit(interactions: &Interactions, config: &Config, seed: u64) -> Result<Self, ModelError> {
+        config.check()?;
+        let rows = TrainingRows::gather(interactions, config)?;
+        let trees = rows.teaches().then(|| Trees::fit(rows.rows(), &config.trees, seed));
+        drop(rows);
+        Ok(Self {
+            config: config.clone(),
+            items: Items::fit(interactions, config.offered),
+            ease: Ease::fit(interactions, &config.ease)?,
+            recent: RecentPopularity::fit(interactions, &config.recent_popularity),
+            trees,
+        })
+    }
+
+    /// Loads what [`Recommender::save`] gave.
+    ///
+    /// # Errors
+    /// Where the file does not hold it, or its parts are of different catalogues or columns.
+    pub fn load(file: &TensorFile) -> Result<Self, ModelError> {
+        let config: Config = recommender::config(NAME, file)?;
+        if file.settings.get(COLUMNS_KEY) != Some(&COLUMNS.join(" ")) {
+            return Err(misfit(NAME, "its ranker was fitted on other columns"));
+        }
+        let ease = Ease::load(&part(file, ease::NAME))?;
+        let recent = RecentPopularity::load(&part(file, recent_popularity::NAME))?;
+        let columns = file.f32("items")?;
+        let rows = ease.catalogue_size() + 1;
+        let fits = recent.catalogue_size() + 1 == rows
+            && columns.len() == rows * ITEM_COLUMNS
+            && columns.iter().all(|number| number.is_finite());
+        if !fits {
+            return Err(misfit(NAME, "its parts are of different catalogues"));
+        }
+        let (columns, _) = columns.as_chunks();
+        let items = Items::from_columns(columns.to_vec(), config.offered);
+        Ok(Self { items, ease, recent, trees: load_trees(file)?, config })
+    }
+
+    /// Whether the ranker was learned; otherwise the data were too short and the blend is fixed.
+    pub fn is_learned(&self) -> bool {
+        self.trees.is_some()
+    }
+
+    /// The probability that each candidate is bought within the horizon.
+    fn rank(&self, candidates: &Candidates) -> Vec<f32> {
+        let rows = candidates.rows.chunks_exact(COLUMNS.len());
+        match &self.trees {
+            Some(trees) => rows.map(|row| 1.0 / (1.0 + (-trees.log_odds(row)).exp())).collect(),
+            None => rows.map(untrained).collect(),
+        }
+    }
+}
+
+/// The fixed blend for data too short to learn from: own purchases before similarity before sales.
+fn untrained(row: &[f32]) -> f32 {
+    let [own, similarity, sold] = [row[3], row[7].max(0.0), row[9]];
+    let evidence = own + similarity + 1e-3 * sold / (sold + 1.0);
+    evidence / (1.0 + evidence)
+}
+
+impl Recommender for Blend {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn catalogue_size(&self) -> usize {
+        self.ease.catalogue_size()
+    }
+
+    fn score(&self, history: &History, scores: &mut [f32]) {
+        if history.known(self.catalogue_size()).next().is_none() {
+            return self.recent.score(history, scores);
+        }
+        self.ease.score(history, scores);
+        let candidates = self.items.candidates(history, scores, self.config.retrieve);
+        let probabilities = self.rank(&candidates);
+        // Behind the last candidate: what was not worth a row, by similarity and sales.
+        let floor = probabilities.iter().copied().fold(1.0, f32::min);
+        for (item, score) in scores.iter_mut().enumerate().skip(1) {
+            let evidence = score.max(0.0) + 1e-3 * self.items.sold_lately(ItemIdx(item as u32));
+            *score = floor * evidence / (1.0 + evidence);
+        }
+        for (item, probability) in candidates.items.iter().zip(probabilities) {
+            scores[item.row()] = probability;
+        }
+    }
+
+    fn similar_items(&self, item: ItemIdx, k: usize) -> Vec<Scored> {
+        self.ease.similar_items(item, k)
+    }
+
+    fn because(&self, history: &History, item: ItemIdx) -> Reason {
+        let own = history.known(self.catalogue_size()).filter(|(bought, _)| *bought == item);
+        let (times, last) = own.fold((0, i64::MIN), |(times, last), (_, time)| (times + 1, last.max(time)));
+        if times > 0 {
+            return Reason::BoughtBefore { times, last };
+        }
+        match self.ease.because(history, item) {
+            similar @ Reason::SimilarTo { .. } => similar,
+            _ => self.recent.because(history, item),
+        }
+    }
+
+    fn save(&self) -> TensorFile {
+        let mut file = recommender::new_file(NAME, &self.config);
+        file.settings.insert(COLUMNS_KEY.to_owned(), COLUMNS.join(" "));
+        put_part(&mut file, ease::NAME, self.ease.save());
+        put_part(&mut file, recent_popularity::NAME, self.recent.save());
+        let columns = self.items.columns();
+        file.put_f32("items", &[columns.len(), ITEM_COLUMNS], columns.as_flattened().to_vec());
+        put_trees(&mut file, self.trees.as_ref());
+        file
+    }
+}
+
+const COLUMNS_KEY: &str = "columns";
+
+/// Adds a component's file, each name behind the component's.
+fn put_part(file: &mut TensorFile, name: &str, part: TensorFile) {
+    file.settings.extend(part.settings.into_iter().map(|(key, value)| (format!("{name}.{key}"), value)));
+    file.tensors.extend(part.tensors.into_iter().map(|(key, tensor)| (format!("{name}.{key}"), tensor)));
+}
+
+/// The file of a component, as [`put_part`] took it.
+fn part(file: &TensorFile, name: &str) -> TensorFile {
+    let own = |key: &str| Some(key.strip_prefix(name)?.strip_prefix('.')?.to_owned());
+    TensorFile {
+        settings: file.settings.iter().filter_map(|(key, value)| Some((own(key)?, value.clone()))).collect(),
+        tensors: file.tensors.iter().filter_map(|(key, tensor)| Some((own(key)?, tensor.clone()))).collect(),
+    }
+}
+
+/// Adds the trees; of a blend without, empty tensors.
+fn put_trees(file: &mut TensorFile, trees: Option<&Trees>) {
+    let arrays = trees.map(Trees::to_arrays).unwrap_or_default();
+    let base: Vec<f32> = trees.iter().map(|_| arrays.base).collect();
+    file.put_f32("trees.base", &[base.len()], base);
+    file.put_u32("trees.roots", &[arrays.roots.len()], arrays.roots);
+    file.put_u32("trees.features", &[arrays.features.len()], arrays.features);
+    file.put_f32("trees.thresholds", &[arrays.thresholds.len()], arrays.thresholds);
+    file.put_u32("trees.left", &[arrays.left.len()], arrays.left);
+}
+
+fn load_trees(file: &TensorFile) -> Result<Option<Trees>, ModelError> {
+    let base = file.f32("trees.base")?.first().copied();
+    let arrays = TreeArrays {
+        base: base.unwrap_or_default(),
+        width: COLUMNS.len(),
+        roots: file.u32("trees.roots")?.to_vec(),
+        features: file.u32("trees.features")?.to_vec(),
+        thresholds: file.f32("trees.thresholds")?.to_vec(),
+        left: file.u32("trees.left")?.to_vec(),
+    };
+    let trees = Trees::from_arrays(&arrays).ok_or_else(|| misfit(NAME, "its trees are no trees"))?;
+    Ok(base.map(|_| trees))
+}
