@@ -1,1 +1,47 @@
 //! Answers over HTTP: events in, recommendations out, the console.
+//!
+//! [`Engine`] knows everything and no HTTP: it folds the event log into live state, holds the live
+//! models and makes lists. The `http` module puts it on the wire. Connections are carried by tokio's
+//! threads; scoring runs on a fixed pool with a bounded queue, writes to the store on another one, so
+//! that neither can hold up the other; a model is loaded by a thread of its own.
+
+mod config;
+mod engine;
+mod error;
+mod http;
+mod metric;
+mod pool;
+mod registry;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+pub use config::{Clock, Placement, Secret, ServeConfig, Source};
+pub use engine::{
+    Answer, AnswerItem, Engine, FALLBACK, Filter, Inputs, LoadedModel, ModelSource, Parts, Price, Readiness,
+    ReasonView, Reloaded, Request, Sentence,
+};
+pub use error::ServeError;
+pub use registry::RegistrySource;
+
+/// Serves until `shutdown` is done; then drains, stores what waits and returns. `listening` is told the
+/// address, which matters where the port is 0.
+///
+/// # Errors
+/// When the configuration asks for an open address without a key, the port is taken, or serving fails.
+pub async fn serve(
+    engine: Arc<Engine>,
+    config: ServeConfig,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+    listening: impl FnOnce(SocketAddr),
+) -> Result<(), ServeError> {
+    http::Server::new(engine, config)?.run(shutdown, listening).await
+}
+
+/// The router alone, for callers who bring their own listener (and for tests).
+///
+/// # Errors
+/// When the configuration asks for an open address without a key.
+pub fn router(engine: Arc<Engine>, config: ServeConfig) -> Result<axum::Router, ServeError> {
+    Ok(http::Server::new(engine, config)?.router)
+}

@@ -1,0 +1,299 @@
+// Try a shopper: history at the left, two models' lists side by side. No framework, no other host;
+// everything shown is set as text, never as markup.
+"use strict";
+
+const TEXTS = {
+  es: {
+    page: "qhatu · Probar con un comprador", title: "Probar con un comprador",
+    lead: "Elija un comprador y vea qué le recomendaría cada modelo, y por qué.",
+    skip: "Ir a las listas", api: "API", shopper: "Código del comprador", show: "Ver", random: "Al azar",
+    anonymous: "Visita anónima", placement: "Lugar de la tienda", count: "Cuántos", onlyNew: "Sin lo ya comprado",
+    listA: "Lista A", listB: "Lista B", model: "Modelo", more: "Mostrar más",
+    keyLabel: "Este servidor pide una clave", keyUse: "Usar la clave", keyHint: "Queda solo en esta pestaña.",
+    keyWrong: "La clave no es válida.", popularity: "Lo más vendido",
+    historyOf: (id) => `Historial de ${id}`, visit: "Visita anónima",
+    noteUser: (n) => (n === 1 ? "1 movimiento, el más reciente primero." : `${n} movimientos, los más recientes primero.`),
+    noteVisit: "Pulse «Ver producto» en una lista: queda registrado como una vista de esta visita y la lista siguiente cambia.",
+    nothing: "Todavía no hay movimientos.", emptyList: "Ningún producto cumple lo pedido.",
+    made: (version, ms) => `Hecha por ${version} en ${ms} ms`, only: "Solo aquí", viewItem: "Ver producto",
+    loading: "Buscando…", done: (n) => `Listas al día para ${n}.`, unknown: (id) => `No hay compras de ${id}: se muestra lo que recibiría alguien nuevo.`,
+    nobody: "Aún no hay compradores con historial.", failed: "No se pudo consultar al servidor.",
+    kinds: { view: "Vio", click: "Hizo clic", add_to_cart: "Al carrito", remove_from_cart: "Quitó del carrito", purchase: "Compró", refund: "Devolvió" },
+    places: { home: "Inicio", discover: "Descubrir (nuevo para el comprador)", product: "Página de producto", cart: "Carrito", buy_again: "Volver a comprar", email: "Correo", popular: "Lo más vendido" },
+    aliases: { champion: "Campeón", challenger: "Retador" },
+  },
+  en: {
+    page: "qhatu · Try a shopper", title: "Try a shopper",
+    lead: "Choose a shopper and see what each model would recommend, and why.",
+    skip: "Go to the lists", api: "API", shopper: "Shopper's code", show: "Show", random: "Random",
+    anonymous: "Anonymous visit", placement: "Place in the shop", count: "How many", onlyNew: "Without what was bought",
+    listA: "List A", listB: "List B", model: "Model", more: "Show more",
+    keyLabel: "This server asks for a key", keyUse: "Use the key", keyHint: "It stays in this tab only.",
+    keyWrong: "The key is not valid.", popularity: "Best sellers",
+    historyOf: (id) => `History of ${id}`, visit: "Anonymous visit",
+    noteUser: (n) => (n === 1 ? "1 action, latest first." : `${n} actions, latest first.`),
+    noteVisit: "Press “View product” in a list: it is recorded as a view of this visit, and the next list changes.",
+    nothing: "No actions yet.", emptyList: "No product meets what was asked.",
+    made: (version, ms) => `Made by ${version} in ${ms} ms`, only: "Only here", viewItem: "View product",
+    loading: "Looking…", done: (n) => `Lists are up to date for ${n}.`, unknown: (id) => `Nothing known of ${id}: this is what somebody new would get.`,
+    nobody: "There are no shoppers with a history yet.", failed: "The server could not be asked.",
+    kinds: { view: "Viewed", click: "Clicked", add_to_cart: "Into the cart", remove_from_cart: "Out of the cart", purchase: "Bought", refund: "Gave back" },
+    places: { home: "Home", discover: "Discover (new to the shopper)", product: "Product page", cart: "Cart", buy_again: "Buy again", email: "E-mail", popular: "Best sellers" },
+    aliases: { champion: "Champion", challenger: "Challenger" },
+  },
+};
+
+const at = (id) => document.getElementById(id);
+const state = { language: stored("qhatu-language") || "es", key: stored("qhatu-key"), who: null, limit: 50, data: null, now: null, turn: 0 };
+
+function stored(name) {
+  try { return sessionStorage.getItem(name); } catch { return null; }
+}
+function store(name, value) {
+  try { sessionStorage.setItem(name, value); } catch { /* a browser may forbid it; then it lasts until reload */ }
+}
+function text() { return TEXTS[state.language]; }
+function make(tag, className, content) {
+  const element = document.createElement(tag);
+  if (className) element.className = className;
+  if (content !== undefined) element.textContent = content;
+  return element;
+}
+
+class Refused extends Error {
+  constructor(status, body) { super(body.hint ? `${body.message} (${body.hint})` : body.message); this.status = status; }
+}
+
+async function ask(path, options = {}) {
+  const headers = { ...(options.headers || {}) };
+  if (state.key) headers.Authorization = `Bearer ${state.key}`;
+  const response = await fetch(path, { ...options, headers });
+  const body = await response.json();
+  if (!response.ok) throw new Refused(response.status, body);
+  return body;
+}
+
+function say(message, fault = false) {
+  const status = at("status");
+  status.textContent = message;
+  status.className = fault ? "fault" : "";
+}
+
+function fail(error) {
+  const wantsKey = error instanceof Refused && error.status === 401;
+  if (wantsKey) {
+    at("key-form").hidden = false;
+    at("key").focus();
+    say(state.key ? text().keyWrong : "", Boolean(state.key));
+    return;
+  }
+  say(error instanceof Refused ? error.message : text().failed, true);
+}
+
+function money(price) { return price ? price.text : ""; }
+
+function day(time) {
+  const locale = state.language === "es" ? "es-PE" : "en-GB";
+  return new Date(time).toLocaleDateString(locale, { timeZone: "America/Lima", day: "numeric", month: "short", year: "numeric" });
+}
+
+function drawHistory(history) {
+  const words = text();
+  const list = at("history");
+  list.replaceChildren();
+  at("history-title").textContent = state.who.user ? words.historyOf(state.who.user) : words.visit;
+  at("history-note").textContent = state.who.user ? words.noteUser(history.total) : words.noteVisit;
+  let before = "";
+  for (const move of history.moves) {
+    const date = day(move.time);
+    if (date !== before) list.append(make("li", "day", date));
+    before = date;
+    const line = make("li");
+    line.append(make("span", "name", move.title || move.item_id), make("span", "money", money(move.price)));
+    const quantity = move.quantity > 1 ? ` × ${move.quantity}` : "";
+    line.append(make("span", "detail", `${words.kinds[move.kind] || move.kind}${quantity} · ${move.item_id}`));
+    list.append(line);
+  }
+  if (!history.moves.length) list.append(make("li", "empty", words.nothing));
+  at("more").hidden = history.moves.length >= history.total;
+}
+
+function drawList(side, answer, others) {
+  const words = text();
+  at(`version-${side}`).textContent = words.made(answer.model_version, answer.took);
+  const list = at(`list-${side}`);
+  list.replaceChildren();
+  answer.items.forEach((item, place) => {
+    const line = make("li");
+    line.append(make("span", "place", `${place + 1}`), make("span", "name", item.title || item.item_id), make("span", "money", money(item.price)));
+    const why = make("span", "why");
+    if (!others.has(item.item_id)) why.append(make("span", "tag only", words.only));
+    why.append(document.createTextNode(item.reason.text[state.language]));
+    line.append(why, make("span", "detail", `${item.item_id} · ${item.score.toPrecision(3)}`));
+    if (!state.who.user) {
+      const view = make("button", "", words.viewItem);
+      view.type = "button";
+      view.setAttribute("aria-label", `${words.viewItem}: ${item.title || item.item_id}`);
+      view.addEventListener("click", () => viewed(item));
+      line.append(view);
+    }
+    list.append(line);
+  });
+  if (!answer.items.length) list.append(make("li", "empty", words.emptyList));
+}
+
+function draw() {
+  if (!state.data) return;
+  const { history, a, b } = state.data;
+  const ids = (answer) => new Set(answer.items.map((item) => item.item_id));
+  drawHistory(history);
+  drawList("a", a, ids(b));
+  drawList("b", b, ids(a));
+  at("board").hidden = false;
+}
+
+async function list(side) {
+  const words = new URLSearchParams({ placement: at("placement").value || "home", k: at("k").value });
+  if (state.who.user) words.set("user_id", state.who.user); else words.set("session_id", state.who.session);
+  if (at("fresh").checked) words.set("exclude_bought", "true");
+  const model = at(`model-${side}`).value;
+  if (model) words.set("model", model);
+  const begun = performance.now();
+  const answer = await ask(`/v1/recommendations?${words}`);
+  answer.took = Math.max(1, Math.round(performance.now() - begun));
+  return answer;
+}
+
+async function refresh() {
+  if (!state.who) return;
+  const turn = ++state.turn;
+  say(text().loading);
+  const { user, session } = state.who;
+  const place = user ? `/v1/users/${encodeURIComponent(user)}` : `/v1/sessions/${encodeURIComponent(session)}`;
+  try {
+    const [history, a, b] = await Promise.all([ask(`${place}/history?limit=${state.limit}`), list("a"), list("b")]);
+    if (turn !== state.turn) return;
+    state.data = { history, a, b };
+    draw();
+    const name = user || text().visit;
+    say(user && !history.total ? text().unknown(user) : text().done(name));
+  } catch (error) {
+    if (turn === state.turn) fail(error);
+  }
+}
+
+function choose(who) {
+  state.who = who;
+  state.limit = 50;
+  at("shopper").value = who.user || "";
+  return refresh();
+}
+
+async function random() {
+  try {
+    const { total } = await ask("/v1/users?limit=1");
+    if (!total) { say(text().nobody); return; }
+    const skip = Math.floor(Math.random() * total);
+    const { users } = await ask(`/v1/users?limit=1&skip=${skip}`);
+    if (users.length) await choose({ user: users[0].user_id });
+  } catch (error) { fail(error); }
+}
+
+function token() {
+  const bytes = crypto.getRandomValues(new Uint8Array(8));
+  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+async function viewed(item) {
+  try {
+    const { now } = await ask("/v1/models");
+    const time = new Date(new Date(now).getTime() + 1000).toISOString();
+    const event = { event_id: `console-${token()}`, time, kind: "view", session_id: state.who.session, item_id: item.item_id };
+    await ask("/v1/events", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(event) });
+    await refresh();
+  } catch (error) { fail(error); }
+}
+
+let asked = 0;
+async function suggest() {
+  const turn = ++asked;
+  try {
+    const { users } = await ask(`/v1/users?limit=12&search=${encodeURIComponent(at("shopper").value)}`);
+    if (turn !== asked) return;
+    at("shoppers").replaceChildren(...users.map((user) => {
+      const option = make("option");
+      option.value = user.user_id;
+      return option;
+    }));
+  } catch (error) { fail(error); }
+}
+
+function fill(select, choices) {
+  const chosen = select.value;
+  select.replaceChildren(...choices.map(([value, label]) => {
+    const option = make("option", "", label);
+    option.value = value;
+    return option;
+  }));
+  if (choices.some(([value]) => value === chosen)) select.value = chosen;
+}
+
+function drawChoices() {
+  if (!state.models) return;
+  const words = text();
+  const order = Object.keys(words.places);
+  const rank = (name) => (order.indexOf(name) + 1) || order.length + 1;
+  const places = [...state.models.placements].sort((x, y) => rank(x) - rank(y));
+  fill(at("placement"), places.map((name) => [name, words.places[name] || name]));
+  const live = state.models.models.filter((model) => model.version);
+  const choices = live.map((model) => [model.alias, `${words.aliases[model.alias] || model.alias}: ${model.version} (${model.kind})`]);
+  choices.push(["popularity", words.popularity]);
+  const first = !at("model-a").options.length;
+  fill(at("model-a"), choices);
+  fill(at("model-b"), choices);
+  if (first) at("model-b").selectedIndex = Math.min(1, choices.length - 1);
+}
+
+function speak(language) {
+  state.language = language;
+  store("qhatu-language", language);
+  document.documentElement.lang = language === "es" ? "es-PE" : "en";
+  document.title = text().page;
+  for (const element of document.querySelectorAll("[data-text]")) element.textContent = text()[element.dataset.text];
+  for (const button of document.querySelectorAll("[data-language]")) button.setAttribute("aria-pressed", String(button.dataset.language === language));
+  drawChoices();
+  draw();
+}
+
+async function begin() {
+  try {
+    state.models = await ask("/v1/models");
+    at("key-form").hidden = true;
+    drawChoices();
+    const wanted = new URLSearchParams(location.search).get("user");
+    if (wanted) await choose({ user: wanted }); else await random();
+    suggest();
+  } catch (error) { fail(error); }
+}
+
+document.addEventListener("DOMContentLoaded", () => {
+  speak(TEXTS[new URLSearchParams(location.search).get("lang")] ? new URLSearchParams(location.search).get("lang") : state.language);
+  for (const button of document.querySelectorAll("[data-language]")) button.addEventListener("click", () => speak(button.dataset.language));
+  at("ask").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const user = at("shopper").value.trim();
+    if (user) choose({ user });
+  });
+  at("key-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    state.key = at("key").value;
+    store("qhatu-key", state.key);
+    begin();
+  });
+  at("random").addEventListener("click", random);
+  at("anonymous").addEventListener("click", () => choose({ session: `console-${token()}` }));
+  at("more").addEventListener("click", () => { state.limit = Math.min(1000, state.limit + 200); refresh(); });
+  at("shopper").addEventListener("input", suggest);
+  for (const id of ["placement", "k", "fresh", "model-a", "model-b"]) at(id).addEventListener("change", refresh);
+  begin();
+});

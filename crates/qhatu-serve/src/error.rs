@@ -1,0 +1,146 @@
+//! What can go wrong in the server, as one list; `http::fault` turns it into answers.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use qhatu_schema::ErrorKind;
+
+/// A fault of the server or of a request to it.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The configuration does not fit.
+    #[error("the configuration does not fit: {}", faults.join("; "))]
+    Config {
+        /// One sentence per fault.
+        faults: Vec<String>,
+    },
+    /// An open address without a key.
+    #[error(
+        "serve.address is {address} and no key is configured: without a key the server listens on loopback only \
+         (127.0.0.1 or ::1); set serve.keys or serve.key_file to listen elsewhere"
+    )]
+    OpenWithoutKey {
+        /// The address asked for.
+        address: IpAddr,
+    },
+    /// The key file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    KeyFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The port is taken or not allowed.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A thread could not be started.
+    #[error("cannot start the thread {name}: {source}")]
+    Thread {
+        /// Its name.
+        name: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A queue is full.
+    #[error("too many requests wait for {pool}")]
+    Busy {
+        /// Whose queue.
+        pool: &'static str,
+    },
+    /// A task did not come to its end.
+    #[error("a task of {pool} broke off")]
+    Panicked {
+        /// Whose task.
+        pool: &'static str,
+    },
+    /// The server is stopping.
+    #[error("the server is stopping")]
+    Stopped,
+    /// The log is still being replayed.
+    #[error("not ready: {done} of {all} events replayed")]
+    NotReady {
+        /// Events replayed.
+        done: u64,
+        /// Events in the log.
+        all: u64,
+    },
+    /// Something asked for is not there.
+    #[error("there is no {what} {id:?}")]
+    NotFound {
+        /// What kind of thing.
+        what: &'static str,
+        /// Its id, cut to 128 characters.
+        id: String,
+    },
+    /// An argument that makes no sense.
+    #[error("{message}")]
+    Argument {
+        /// What is wrong with it, with its value.
+        message: String,
+        /// What would do.
+        hint: Option<String>,
+    },
+    /// Events could not be appended.
+    #[error("events could not be stored: {0}")]
+    Append(Arc<qhatu_store::StoreError>),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] qhatu_store::StoreError),
+    /// The registry failed.
+    #[error(transparent)]
+    Registry(#[from] qhatu_registry::RegistryError),
+    /// A model's files do not fit.
+    #[error("model {version}: {message}")]
+    Model {
+        /// Which version.
+        version: String,
+        /// What does not fit.
+        message: String,
+    },
+}
+
+impl ServeError {
+    /// An argument that makes no sense, with a hint.
+    pub(crate) fn argument(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Argument { message: message.into(), hint: Some(hint.into()) }
+    }
+
+    /// Something that is not there.
+    pub(crate) fn not_found(what: &'static str, id: &str) -> Self {
+        Self::NotFound { what, id: id.chars().take(128).collect() }
+    }
+
+    /// Whose fault it is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Config { .. } | Self::Argument { .. } | Self::OpenWithoutKey { .. } => ErrorKind::InvalidArgument,
+            Self::KeyFile { .. } | Self::Listen { .. } | Self::Thread { .. } | Self::Panicked { .. } => {
+                ErrorKind::Internal
+            }
+            Self::Busy { .. } => ErrorKind::ResourceExhausted,
+            Self::Stopped | Self::NotReady { .. } => ErrorKind::Unavailable,
+            Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::Append(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+            Self::Registry(error) => error.kind(),
+            Self::Model { .. } => ErrorKind::DataLoss,
+        }
+    }
+
+    /// What the caller can do about it.
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Argument { hint, .. } => hint.as_deref(),
+            Self::Busy { .. } => Some("try again after the seconds of Retry-After"),
+            Self::NotReady { .. } => Some("wait until /readyz answers 200"),
+            _ => None,
+        }
+    }
+}
