@@ -11,7 +11,7 @@ const TEXTS = {
     listA: "Lista A", listB: "Lista B", model: "Modelo", more: "Mostrar más",
     keyLabel: "Este servidor pide una clave", keyUse: "Usar la clave", keyHint: "Queda solo en esta pestaña.",
     keyWrong: "La clave no es válida.", popularity: "Lo más vendido",
-    historyOf: (id) => `Historial de ${id}`, visit: "Visita anónima",
+    historyOf: (id) => `Historial de ${id}`, visit: "Visita anónima", thisVisit: "esta visita",
     noteUser: (n) => (n === 1 ? "1 movimiento, el más reciente primero." : `${n} movimientos, los más recientes primero.`),
     noteVisit: "Pulse «Ver producto» en una lista: queda registrado como una vista de esta visita y la lista siguiente cambia.",
     nothing: "Todavía no hay movimientos.", emptyList: "Ningún producto cumple lo pedido.",
@@ -30,7 +30,7 @@ const TEXTS = {
     listA: "List A", listB: "List B", model: "Model", more: "Show more",
     keyLabel: "This server asks for a key", keyUse: "Use the key", keyHint: "It stays in this tab only.",
     keyWrong: "The key is not valid.", popularity: "Best sellers",
-    historyOf: (id) => `History of ${id}`, visit: "Anonymous visit",
+    historyOf: (id) => `History of ${id}`, visit: "Anonymous visit", thisVisit: "this visit",
     noteUser: (n) => (n === 1 ? "1 action, latest first." : `${n} actions, latest first.`),
     noteVisit: "Press “View product” in a list: it is recorded as a view of this visit, and the next list changes.",
     nothing: "No actions yet.", emptyList: "No product meets what was asked.",
@@ -43,8 +43,11 @@ const TEXTS = {
   },
 };
 
+/** Actions shown before "more" is asked for: the lists should not be far below on a phone. */
+const SHORT = 12;
+
 const at = (id) => document.getElementById(id);
-const state = { language: stored("qhatu-language") || "es", key: stored("qhatu-key"), who: null, limit: 50, data: null, now: null, turn: 0 };
+const state = { language: stored("qhatu-language") || "es", key: stored("qhatu-key"), who: null, limit: SHORT, data: null, now: null, turn: 0 };
 
 function stored(name) {
   try { return sessionStorage.getItem(name); } catch { return null; }
@@ -175,7 +178,7 @@ async function refresh() {
     if (turn !== state.turn) return;
     state.data = { history, a, b };
     draw();
-    const name = user || text().visit;
+    const name = user || text().thisVisit;
     say(user && !history.total ? text().unknown(user) : text().done(name));
   } catch (error) {
     if (turn === state.turn) fail(error);
@@ -184,7 +187,7 @@ async function refresh() {
 
 function choose(who) {
   state.who = who;
-  state.limit = 50;
+  state.limit = SHORT;
   at("shopper").value = who.user || "";
   return refresh();
 }
@@ -292,7 +295,7 @@ document.addEventListener("DOMContentLoaded", () => {
   });
   at("random").addEventListener("click", random);
   at("anonymous").addEventListener("click", () => choose({ session: `console-${token()}` }));
-  at("more").addEventListener("click", () => { state.limit = Math.min(1000, state.limit + 200); refresh(); });
+  at("more").addEventListener("click", () => { state.limit = Math.min(1000, state.limit + 100); refresh(); });
   at("shopper").addEventListener("input", suggest);
   for (const id of ["placement", "k", "fresh", "model-a", "model-b"]) at(id).addEventListener("change", refresh);
   begin();

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use qhatu_serve::{Clock, Engine, Parts, ServeConfig};
 use qhatu_store::{Documents, EventLog, MemoryDocuments, MemoryLog};
 
+#[expect(clippy::unwrap_used, reason = "the data is made here and always fits")]
 #[path = "../tests/tiny/mod.rs"]
 mod tiny;
 
@@ -29,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 async fn interrupted() {
-    if let Err(error) = tokio::signal::ctrl_c().await {
-        tracing::error!(%error, "cannot wait for an interrupt; stopping");
+    if let Err(error) = qhatu_serve::asked_to_end().await {
+        tracing::error!(%error, "cannot wait for a signal; stopping");
     }
 }

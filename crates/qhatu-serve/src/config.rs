@@ -222,8 +222,7 @@ mod tests {
 
     #[test]
     fn a_secret_never_prints() {
-        let config =
-            ServeConfig { keys: vec![Secret::new("0123456789abcdef")], ..ServeConfig::default() };
+        let config = ServeConfig { keys: vec![Secret::new("0123456789abcdef")], ..ServeConfig::default() };
         assert!(!format!("{config:?}").contains("0123456789abcdef"));
         assert!(!serde_json::to_string(&config).unwrap().contains("0123456789abcdef"));
         assert!(config.keys[0].matches("0123456789abcdef"));
@@ -233,10 +232,9 @@ mod tests {
     #[test]
     fn unknown_keys_are_refused_and_all_faults_are_listed() {
         assert!(serde_json::from_str::<ServeConfig>(r#"{"prot": 1}"#).is_err());
-        let config: ServeConfig = serde_json::from_str(
-            r#"{"max_k": 0, "keys": ["short"], "placements": {"home": {"k": 0}}}"#,
-        )
-        .unwrap();
+        let config: ServeConfig =
+            serde_json::from_str(r#"{"max_k": 0, "keys": ["short"], "placements": {"home": {"k": 0}}}"#)
+                .unwrap();
         assert_eq!(config.faults().len(), 3, "{:?}", config.faults());
         assert_eq!(ServeConfig::default().faults(), Vec::<String>::new());
     }

@@ -120,7 +120,9 @@ impl ServeError {
     /// Whose fault it is.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Config { .. } | Self::Argument { .. } | Self::OpenWithoutKey { .. } => ErrorKind::InvalidArgument,
+            Self::Config { .. } | Self::Argument { .. } | Self::OpenWithoutKey { .. } => {
+                ErrorKind::InvalidArgument
+            }
             Self::KeyFile { .. } | Self::Listen { .. } | Self::Thread { .. } | Self::Panicked { .. } => {
                 ErrorKind::Internal
             }

@@ -45,3 +45,20 @@ pub async fn serve(
 pub fn router(engine: Arc<Engine>, config: ServeConfig) -> Result<axum::Router, ServeError> {
     Ok(http::Server::new(engine, config)?.router)
 }
+
+/// Done when the process is asked to end: SIGTERM, or an interrupt from the keyboard.
+///
+/// # Errors
+/// When the system does not let this process listen for signals.
+pub async fn asked_to_end() -> Result<(), std::io::Error> {
+    #[cfg(unix)]
+    {
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            _ = terminate.recv() => Ok(()),
+            interrupted = tokio::signal::ctrl_c() => interrupted,
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
+}

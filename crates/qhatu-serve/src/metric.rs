@@ -43,17 +43,29 @@ impl Metrics {
             registry.register(Box::new(gauge.clone()))?;
             Ok::<_, prometheus::Error>(gauge)
         };
-        let seconds = HistogramOpts::new("qhatu_http_request_seconds", "Time to answer, by route.").buckets(SECONDS.to_vec());
+        let seconds = HistogramOpts::new("qhatu_http_request_seconds", "Time to answer, by route.")
+            .buckets(SECONDS.to_vec());
         let request_seconds = HistogramVec::new(seconds, &["method", "route"])?;
         registry.register(Box::new(request_seconds.clone()))?;
-        let model = GaugeVec::new(Opts::new("qhatu_model_live", "1 for each live model version."), &["alias", "version"])?;
+        let model = GaugeVec::new(
+            Opts::new("qhatu_model_live", "1 for each live model version."),
+            &["alias", "version"],
+        )?;
         registry.register(Box::new(model.clone()))?;
         Ok(Self {
             request_seconds,
             model,
-            requests: counters("qhatu_http_requests_total", "Answers, by route and status.", &["method", "route", "status"])?,
+            requests: counters(
+                "qhatu_http_requests_total",
+                "Answers, by route and status.",
+                &["method", "route", "status"],
+            )?,
             events: counters("qhatu_events_total", "Events received, by what came of them.", &["result"])?,
-            recommendations: counters("qhatu_recommendations_total", "Lists served.", &["placement", "model_version"])?,
+            recommendations: counters(
+                "qhatu_recommendations_total",
+                "Lists served.",
+                &["placement", "model_version"],
+            )?,
             ready: gauge("qhatu_ready", "1 when requests are answered.")?,
             items: gauge("qhatu_items", "Items of the catalogue.")?,
             users: gauge("qhatu_users", "Shoppers with a history.")?,
@@ -84,7 +96,9 @@ impl Metrics {
 
     /// Counts a served list.
     pub(crate) fn served(&self, answer: &Answer) {
-        self.recommendations.with_label_values(&[answer.placement.as_str(), answer.model_version.as_str()]).inc();
+        self.recommendations
+            .with_label_values(&[answer.placement.as_str(), answer.model_version.as_str()])
+            .inc();
     }
 
     /// All figures in Prometheus' text format.

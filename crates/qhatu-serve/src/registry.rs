@@ -30,10 +30,8 @@ impl ModelSource for RegistrySource {
     }
 
     fn load(&self, alias: &str) -> Result<LoadedModel, ServeError> {
-        let version = self
-            .registry
-            .alias(&self.model, alias)?
-            .ok_or_else(|| ServeError::not_found("alias", alias))?;
+        let version =
+            self.registry.alias(&self.model, alias)?.ok_or_else(|| ServeError::not_found("alias", alias))?;
         let artifact = self.registry.open(&version)?;
         let version = name(&version);
         let _ = (artifact, Arc::new(()));

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use qhatu_store::Documents;
 use serde::Serialize;
@@ -21,6 +21,9 @@ const KIND: &str = "recommendation";
 /// Answers that wait at most for the writer; beyond this a broken store costs answers, not memory.
 const MOST_WAITING: usize = 50_000;
 const EVERY: Duration = Duration::from_millis(200);
+/// How often answers that are too old are looked for, and how many are forgotten each time: the store
+/// syncs for each, and the new ones must not wait long.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
 const FORGOTTEN_AT_ONCE: usize = 500;
 
 #[derive(Default)]
@@ -107,6 +110,7 @@ impl Shared {
     }
 
     fn write_until_stopped(&self) {
+        let mut forgot = Instant::now();
         loop {
             let buffer = self.lock();
             let (mut buffer, _) = self
@@ -120,6 +124,12 @@ impl Shared {
             self.write(&batch);
             if stop {
                 return;
+            }
+            if forgot.elapsed() > FORGET_EVERY {
+                forgot = Instant::now();
+                if let Err(error) = self.forget_old() {
+                    tracing::warn!(%error, "old answers could not be forgotten");
+                }
             }
         }
     }
@@ -143,9 +153,6 @@ impl Shared {
             return;
         }
         self.lock().writing = Arc::default();
-        if let Err(error) = self.forget_old() {
-            tracing::warn!(%error, "old answers could not be forgotten");
-        }
     }
 
     fn forget_old(&self) -> Result<(), ServeError> {

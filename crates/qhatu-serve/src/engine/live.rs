@@ -15,6 +15,9 @@ use super::recommend::Price;
 use super::shelf::{ItemNo, Names, Shelf};
 use super::shopper::{Move, Shopper, Shoppers};
 
+/// How long a visit is remembered after its latest event.
+const VISIT_KEPT_MS: i64 = 30 * 86_400_000;
+
 /// All that is known now.
 pub(crate) struct Live {
     pub(crate) names: Arc<RwLock<Names>>,
@@ -69,7 +72,9 @@ impl Live {
 
     /// Applies events that the log took as new.
     pub(crate) fn apply_all<'a>(&self, events: impl Iterator<Item = &'a Event> + Clone) {
+        let before = self.last_time();
         events.clone().for_each(|event| self.apply(event));
+        self.forget_old_visits(before);
         let mut features = self.features.lock().unwrap_or_else(PoisonError::into_inner);
         events.for_each(|event| features.apply(event));
     }
@@ -90,6 +95,14 @@ impl Live {
             (Some(user), None) => self.users.add(user, step),
             (None, Some(session)) => self.sessions.add(session, step),
             (None, None) => {}
+        }
+    }
+
+    /// At the first event of a day, visits that have long ended are forgotten.
+    fn forget_old_visits(&self, before: i64) {
+        let now = self.last_time();
+        if Timestamp::from_millis(before).lima_day() < Timestamp::from_millis(now).lima_day() {
+            self.sessions.retain_since(now.saturating_sub(VISIT_KEPT_MS));
         }
     }
 

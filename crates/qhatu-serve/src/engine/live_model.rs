@@ -94,7 +94,23 @@ impl LiveModel {
     }
 }
 
-type Slot = RwLock<Option<Arc<LiveModel>>>;
+/// The live model of an alias, and the version that could not be loaded last, so that following the
+/// registry does not try it again every second.
+#[derive(Default)]
+struct Slot {
+    live: RwLock<Option<Arc<LiveModel>>>,
+    broken: Mutex<Option<String>>,
+}
+
+impl Slot {
+    fn get(&self) -> Option<Arc<LiveModel>> {
+        self.live.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn broken(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 struct Shared {
     source: Box<dyn ModelSource>,
@@ -150,19 +166,18 @@ impl LiveModels {
 
     /// Looks at the registry now and loads what changed. Blocks until the new model is warm.
     pub(crate) fn reload(&self) -> Vec<Reloaded> {
+        self.shared.slots.iter().for_each(|(_, slot)| *slot.broken() = None);
         self.shared.reload()
     }
 
     /// The model that answers when the request names none: that of the first alias.
     pub(crate) fn first(&self) -> Option<Arc<LiveModel>> {
-        let (_, slot) = self.shared.slots.first()?;
-        slot.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.slots.first()?.1.get()
     }
 
     /// All aliases with what is live under each.
     pub(crate) fn all(&self) -> Vec<(String, Option<Arc<LiveModel>>)> {
-        let live = |slot: &Slot| slot.read().unwrap_or_else(PoisonError::into_inner).clone();
-        self.shared.slots.iter().map(|(alias, slot)| (alias.clone(), live(slot))).collect()
+        self.shared.slots.iter().map(|(alias, slot)| (alias.clone(), slot.get())).collect()
     }
 
     /// Ends the following thread.
@@ -190,13 +205,13 @@ impl Shared {
     }
 
     fn reload_one(&self, alias: &str, slot: &Slot) -> Reloaded {
-        let live = slot.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(|model| model.version.clone());
-        let (version, fault) = match self.next(alias, live.as_deref()) {
+        let live = slot.get().map(|model| model.version.clone());
+        let (version, fault) = match self.next(alias, live.as_deref(), &mut slot.broken()) {
             Ok(None) => (live.clone(), None),
             Ok(Some(next)) => {
                 let version = next.as_ref().map(|model| model.version.clone());
                 tracing::info!(alias, version, "a model went live");
-                *slot.write().unwrap_or_else(PoisonError::into_inner) = next.map(Arc::new);
+                *slot.live.write().unwrap_or_else(PoisonError::into_inner) = next.map(Arc::new);
                 (version, None)
             }
             Err(error) => {
@@ -208,16 +223,24 @@ impl Shared {
     }
 
     /// `None` when nothing changed, `Some(None)` when the alias points nowhere any more.
-    fn next(&self, alias: &str, live: Option<&str>) -> Result<Option<Option<LiveModel>>, ServeError> {
+    fn next(
+        &self,
+        alias: &str,
+        live: Option<&str>,
+        broken: &mut Option<String>,
+    ) -> Result<Option<Option<LiveModel>>, ServeError> {
         let current = self.source.current(alias)?;
-        if current.as_deref() == live {
+        if current.as_deref() == live || (current.is_some() && current == *broken) {
             return Ok(None);
         }
+        // Forgotten below when the version loads.
+        broken.clone_from(&current);
         if current.is_none() {
             return Ok(Some(None));
         }
         let model = LiveModel::new(self.source.load(alias)?, &self.names)?;
         model.warm();
+        *broken = None;
         Ok(Some(Some(model)))
     }
 }

@@ -17,7 +17,6 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use qhatu_features::{Declarations, Entity};
 use qhatu_schema::{Event, Item, ItemId, SessionId, Timestamp, User, UserId};
@@ -37,8 +36,6 @@ use crate::error::ServeError;
 use crate::http::model::{LiveVersion, Models};
 
 const REPLAYED_AT_ONCE: usize = 4_096;
-/// Visits whose latest event is older are forgotten when a new day of the log begins.
-const VISIT_KEPT: Duration = Duration::from_secs(30 * 86_400);
 
 /// What the engine is built on.
 pub struct Parts {
@@ -63,6 +60,8 @@ pub struct Engine {
     answers: AnswerLog,
     ingest: Ingest,
     replay: Replay,
+    /// Held while items are written, so that store and shelf change in the same order.
+    writing_items: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -115,6 +114,7 @@ impl Engine {
             live,
             config,
             replay: Replay::default(),
+            writing_items: Mutex::new(()),
         });
         let name = "replay";
         let its = Arc::clone(&engine);
@@ -159,18 +159,17 @@ impl Engine {
             self.live.apply_all(read.iter().map(|(_, event)| event));
             self.replay.done.store(from - 1, Ordering::Relaxed);
         }
-        self.forget_old_visits();
         for outcome in self.models.reload() {
-            tracing::info!(alias = outcome.alias, version = outcome.version, fault = outcome.fault, "alias looked up");
+            tracing::info!(
+                alias = outcome.alias,
+                version = outcome.version,
+                fault = outcome.fault,
+                "alias looked up"
+            );
         }
         self.models.follow(self.config.reload_seconds)?;
         tracing::info!(events = last, items = self.live.shelf().len(), "replay done");
         Ok(())
-    }
-
-    pub(crate) fn forget_old_visits(&self) {
-        let kept = i64::try_from(VISIT_KEPT.as_millis()).unwrap_or(i64::MAX);
-        self.live.sessions.retain_since(self.live.last_time().saturating_sub(kept));
     }
 
     /// The error that says how far the replay is, until it is done.
@@ -191,7 +190,10 @@ impl Engine {
             replayed: self.replay.done.load(Ordering::Relaxed),
             events: self.replay.all.load(Ordering::Relaxed),
             items: self.live.shelf().len(),
-            model_version: self.models.first().map_or_else(|| FALLBACK.to_owned(), |model| model.version.clone()),
+            model_version: self
+                .models
+                .first()
+                .map_or_else(|| FALLBACK.to_owned(), |model| model.version.clone()),
             fault: self.replay.fault.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
@@ -227,6 +229,7 @@ impl Engine {
     /// When the store cannot be written.
     pub fn put_items(&self, items: &[Item]) -> Result<usize, ServeError> {
         self.check_ready()?;
+        let _in_turn = self.writing_items.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = self.catalogue.upsert_items(items)?;
         // The store decides which description is the later one, so it is asked.
         let mut stored = Vec::with_capacity(items.len());
@@ -243,6 +246,7 @@ impl Engine {
     /// When there is none or the store cannot be written.
     pub fn delete_item(&self, id: &ItemId) -> Result<(), ServeError> {
         self.check_ready()?;
+        let _in_turn = self.writing_items.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.catalogue.delete_item(id)? {
             return Err(ServeError::not_found("item", id.as_str()));
         }

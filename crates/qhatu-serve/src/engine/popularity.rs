@@ -14,6 +14,8 @@ use super::shelf::ItemNo;
 const DAY_MS: f64 = 86_400_000.0;
 /// Half-lives between the origin and the newest event beyond which the sums are rescaled.
 const RESCALE: f64 = 256.0;
+/// A shorter sort is done for every request that comes after a change.
+const LONG_SORT: Duration = Duration::from_millis(2);
 
 #[derive(Default, Clone, Copy)]
 struct Sums {
@@ -69,12 +71,13 @@ impl Popularity {
     }
 
     /// All items that ever counted, best first; ties by what sold over all time, then lower number.
-    /// Sorting again is put off while it would take more than a twentieth of the time.
+    /// A sort that takes long is put off while sorting would take more than a twentieth of the time.
     pub(crate) fn ranked(&self) -> Arc<Vec<ItemNo>> {
         let mut ranked = self.ranked.lock().unwrap_or_else(PoisonError::into_inner);
         let counts = self.counts.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = &*ranked
-            && (known.changes == counts.changes || known.made.elapsed() < 20 * known.cost)
+            && (known.changes == counts.changes
+                || (known.cost > LONG_SORT && known.made.elapsed() < 20 * known.cost))
         {
             return Arc::clone(&known.items);
         }
@@ -107,7 +110,8 @@ impl Counts {
 }
 
 fn rank(sums: &[Sums]) -> Vec<ItemNo> {
-    let mut items: Vec<ItemNo> = (0..).zip(sums).filter(|(_, sums)| sums.all > 0.0).map(|(item, _)| item).collect();
+    let mut items: Vec<ItemNo> =
+        (0..).zip(sums).filter(|(_, sums)| sums.all > 0.0).map(|(item, _)| item).collect();
     items.sort_unstable_by(|&a, &b| {
         let (left, right) = (sums[a as usize], sums[b as usize]);
         right.recent.total_cmp(&left.recent).then(right.all.total_cmp(&left.all)).then(a.cmp(&b))

@@ -81,11 +81,9 @@ impl Why {
         match self {
             Self::Bought { times, last } => bought(*times, *last),
             Self::Viewed => ("viewed", "Lo vio hace poco.".into(), "You looked at it recently.".into()),
-            Self::Similar(on) => (
-                "similar_to",
-                format!("Va con «{}».", on.name()),
-                format!("Goes with “{}”.", on.name()),
-            ),
+            Self::Similar(on) => {
+                ("similar_to", format!("Va con «{}».", on.name()), format!("Goes with “{}”.", on.name()))
+            }
             Self::After(on) => (
                 "often_bought_after",
                 format!("Suele comprarse después de «{}».", on.name()),
@@ -101,11 +99,9 @@ impl Why {
                 format!("Por sus compras recientes, sobre todo «{}».", on.name()),
                 format!("From your recent history, above all “{}”.", on.name()),
             ),
-            Self::Mixed => (
-                "mixed",
-                "Por el conjunto de sus compras.".into(),
-                "From all that you bought.".into(),
-            ),
+            Self::Mixed => {
+                ("mixed", "Por el conjunto de sus compras.".into(), "From all that you bought.".into())
+            }
             Self::PopularRecently => (
                 "popular_recently",
                 "De lo más vendido en estos días.".into(),
@@ -142,7 +138,8 @@ const MONTHS_EN: [&str; 12] =
 /// `3 nov 2011`: the day in Lima on which `ms` falls.
 fn date(ms: i64, months: &[&str; 12]) -> String {
     let day = Timestamp::from_millis(ms).lima_day().to_string();
-    let part = |range| day.get(range).and_then(|digits: &str| digits.parse::<usize>().ok()).unwrap_or_default();
+    let part =
+        |range| day.get(range).and_then(|digits: &str| digits.parse::<usize>().ok()).unwrap_or_default();
     let month = months.get(part(5..7).wrapping_sub(1)).copied().unwrap_or_default();
     format!("{} {month} {}", part(8..10), part(0..4))
 }

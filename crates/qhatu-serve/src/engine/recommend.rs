@@ -126,7 +126,7 @@ pub struct AnswerItem {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub price: Option<Price>,
     /// Higher is better; comparable only within one list and one source.
-    pub score: f32,
+    pub score: f64,
     /// What put it here: `model`, `similar`, `bought_together`, `buy_again`, `popular`, `category`, `shelf`.
     #[schema(example = "model")]
     pub source: &'static str,
@@ -212,7 +212,7 @@ impl Sieve {
         }
         if let Some(wanted) = &self.categories {
             let category = self.shelf.category_of(number);
-            if !category.is_some_and(|category| wanted.get(category as usize) == Some(&true)) {
+            if category.is_none_or(|category| wanted.get(category as usize) != Some(&true)) {
                 return false;
             }
         }
@@ -260,7 +260,10 @@ impl Engine {
         self.placements.get(name).ok_or_else(|| {
             let known: Vec<&str> = self.placements.keys().map(String::as_str).collect();
             let name: String = name.chars().take(64).collect();
-            ServeError::argument(format!("there is no placement {name:?}"), format!("one of {}", known.join(", ")))
+            ServeError::argument(
+                format!("there is no placement {name:?}"),
+                format!("one of {}", known.join(", ")),
+            )
         })
     }
 
@@ -304,7 +307,9 @@ fn sieve(context: &Context, request: &Request, placement: &Placement) -> Result<
     let categories = filter.category.as_deref().map(|wanted| context.shelf.categories_within(wanted));
     let price = match (filter.price_min, filter.price_max) {
         (None, None) => None,
-        (low, high) => Some((micros(low.unwrap_or(0.0), "price_min")?, micros(high.unwrap_or(9e12), "price_max")?)),
+        (low, high) => {
+            Some((micros(low.unwrap_or(0.0), "price_min")?, micros(high.unwrap_or(9e12), "price_max")?))
+        }
     };
     let in_stock = filter.in_stock.unwrap_or(placement.in_stock_only);
     Ok(Sieve { shelf: Arc::clone(&context.shelf), excluded, categories, price, in_stock })
@@ -326,7 +331,10 @@ fn list(context: &Context, mut sieve: Sieve, source: Source) -> Vec<Candidate> {
         Source::BuyAgain => from_purchases(context, &sieve),
         Source::Popular => Vec::new(),
     };
-    if matches!(source, Source::Similar | Source::BoughtTogether) && context.at_hand.is_empty() && found.is_empty() {
+    if matches!(source, Source::Similar | Source::BoughtTogether)
+        && context.at_hand.is_empty()
+        && found.is_empty()
+    {
         found = from_model(context, &sieve);
     }
     // "Buy again" holds what was bought; only a shopper without any purchase gets what sells.
@@ -384,7 +392,8 @@ fn from_model(context: &Context, sieve: &Sieve) -> Vec<Candidate> {
 }
 
 fn because(context: &Context, model: &LiveModel, reason: Reason, number: ItemNo) -> Why {
-    let own = || context.bought.get(&number).map(|bought| Why::Bought { times: bought.times, last: bought.last });
+    let own =
+        || context.bought.get(&number).map(|bought| Why::Bought { times: bought.times, last: bought.last });
     let viewed = || context.evidence.iter().any(|step| step.item == number).then_some(Why::Viewed);
     let on = |idx: ItemIdx, why: fn(On) -> Why| match model.number(idx) {
         Some(other) if other != number => why(on(context, other)),
@@ -451,7 +460,11 @@ fn from_orders(context: &Context, sieve: &Sieve) -> Vec<Candidate> {
 }
 
 /// Each purchase weighs half after 120 days: what is bought often and lately comes first.
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a weight of 24 bits is enough")]
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "a weight of 24 bits is enough"
+)]
 fn from_purchases(context: &Context, sieve: &Sieve) -> Vec<Candidate> {
     let mut scores: FxHashMap<ItemNo, f64> = FxHashMap::default();
     let purchases = context.evidence.iter().filter(|step| context.bought.contains_key(&step.item));
@@ -482,7 +495,10 @@ fn fill(context: &Context, sieve: &Sieve, found: &mut Vec<Candidate>) {
         let why = Why::PopularInCategory(name);
         let near = ranked.iter().copied().chain(context.shelf.numbers());
         let near = near.filter(|&number| {
-            context.shelf.category_of(number).is_some_and(|category| members.get(category as usize) == Some(&true))
+            context
+                .shelf
+                .category_of(number)
+                .is_some_and(|category| members.get(category as usize) == Some(&true))
         });
         take(context.k, near, sieve, &mut taken, found, ("category", &why));
     }
@@ -548,7 +564,8 @@ fn answer_item(context: &Context, candidate: &Candidate) -> AnswerItem {
         item_id: item.map_or_else(|| context.live.item_id(candidate.number), |item| item.item_id.clone()),
         title: item.map(|item| item.title.clone()).unwrap_or_default(),
         price: item.and_then(|item| item.price).map(Price::from),
-        score: candidate.score,
+        // Six decimals: the same in every format that the answer passes through.
+        score: (f64::from(candidate.score) * 1e6).round() / 1e6,
         source: candidate.source,
         reason: candidate.why.view(),
     }

@@ -100,9 +100,9 @@ impl Shopper {
     pub(crate) fn with(&self, other: &Self) -> Self {
         let mut joined = self.clone();
         for step in other.moves() {
-            let known = joined.moves.binary_search_by(|known| {
-                (known.time, &known.event_id).cmp(&(step.time, &step.event_id))
-            });
+            let known = joined
+                .moves
+                .binary_search_by(|known| (known.time, &known.event_id).cmp(&(step.time, &step.event_id)));
             if known.is_err() {
                 joined.add(step.clone());
             }
@@ -243,8 +243,11 @@ mod tests {
     use qhatu_schema::{PurchaseState, Timestamp, UserId};
 
     fn step(time: i64, item: ItemNo, kind: EventKind) -> Move {
-        let mut event =
-            Event::new(EventId::new(format!("{time}-{item}-{kind}")).unwrap(), Timestamp::from_millis(time), kind);
+        let mut event = Event::new(
+            EventId::new(format!("{time}-{item}-{kind}")).unwrap(),
+            Timestamp::from_millis(time),
+            kind,
+        );
         event.user_id = Some(UserId::new("u").unwrap());
         Move::of(&event, item).unwrap()
     }

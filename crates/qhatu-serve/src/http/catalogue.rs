@@ -77,7 +77,8 @@ impl ItemBody {
             (Some(id), _) | (None, Some(id)) => id_of::<ItemId>(id)?,
             (None, None) => return Err(refused("an item needs item_id".to_owned())),
         };
-        let price = self.price.map(|price| price.read()).transpose().map_err(|error| refused(error.to_string()))?;
+        let price =
+            self.price.map(|price| price.read()).transpose().map_err(|error| refused(error.to_string()))?;
         if let Some(price) = price.filter(|price| price.micros < 0) {
             return Err(refused(format!("price {price} is below zero")));
         }
@@ -171,7 +172,8 @@ pub(crate) async fn put_items(
 ) -> Result<JsonAnswer<Written>, Fault> {
     check_size(&app, batch.items.len())?;
     let read = |(place, body): (usize, ItemBody)| {
-        body.read(None).map_err(|fault| Fault { message: format!("items[{place}]: {}", fault.message), ..fault })
+        body.read(None)
+            .map_err(|fault| Fault { message: format!("items[{place}]: {}", fault.message), ..fault })
     };
     let items: Vec<Item> = batch.items.into_iter().enumerate().map(read).collect::<Result<_, _>>()?;
     let engine = Arc::clone(&app.engine);
@@ -346,7 +348,8 @@ pub(crate) async fn put_users(
 ) -> Result<JsonAnswer<Written>, Fault> {
     check_size(&app, batch.users.len())?;
     let read = |(place, body): (usize, UserBody)| {
-        body.read(None).map_err(|fault| Fault { message: format!("users[{place}]: {}", fault.message), ..fault })
+        body.read(None)
+            .map_err(|fault| Fault { message: format!("users[{place}]: {}", fault.message), ..fault })
     };
     let users: Vec<User> = batch.users.into_iter().enumerate().map(read).collect::<Result<_, _>>()?;
     let engine = Arc::clone(&app.engine);

@@ -158,7 +158,8 @@ impl Decoded {
             return self.refuse(index, id, error.to_string());
         }
         if event.time > latest {
-            let reason = format!("time {} lies more than a day ahead: check the clock and its zone", event.time);
+            let reason =
+                format!("time {} lies more than a day ahead: check the clock and its zone", event.time);
             return self.refuse(index, id, reason);
         }
         self.events.push((self.results.len(), event));

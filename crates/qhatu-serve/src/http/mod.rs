@@ -224,6 +224,7 @@ impl Server {
 fn ask_for_key_in(item: &mut utoipa::openapi::PathItem) {
     let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
     for operation in operations.into_iter().flatten() {
-        operation.security = Some(vec![utoipa::openapi::SecurityRequirement::new("key", Vec::<String>::new())]);
+        operation.security =
+            Some(vec![utoipa::openapi::SecurityRequirement::new("key", Vec::<String>::new())]);
     }
 }

@@ -52,7 +52,9 @@ pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Response {
 )]
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
     match app.metrics.text(&app.engine) {
-        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
+        Ok(text) => {
+            ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+        }
         Err(error) => {
             tracing::error!(%error, "figures could not be written");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()

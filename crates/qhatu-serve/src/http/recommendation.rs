@@ -17,8 +17,19 @@ use crate::config::Source;
 use crate::engine::{Answer, Request};
 
 const NAMES: [&str; 13] = [
-    "user_id", "session_id", "placement", "k", "item_id", "cart", "exclude", "category", "price_min",
-    "price_max", "in_stock", "exclude_bought", "model",
+    "user_id",
+    "session_id",
+    "placement",
+    "k",
+    "item_id",
+    "cart",
+    "exclude",
+    "category",
+    "price_min",
+    "price_max",
+    "in_stock",
+    "exclude_bought",
+    "model",
 ];
 
 /// Recommend for a shopper or a visit
@@ -145,7 +156,8 @@ async fn answer(app: &Arc<App>, request: Request, source: Option<Source>) -> Res
     let engine = Arc::clone(&app.engine);
     let made = app.score.run(move || {
         let answer = engine.recommend(request, source)?;
-        let body = serde_json::to_vec(&*answer).expect("texts, numbers and lists with text keys are always JSON");
+        let body =
+            serde_json::to_vec(&*answer).expect("texts, numbers and lists with text keys are always JSON");
         Ok::<_, crate::ServeError>((answer, body))
     });
     let (answer, body) = made.await??;

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use qhatu_schema::ErrorKind;
 use ulid::Ulid;
 
@@ -40,14 +40,11 @@ pub(crate) async fn observe(State(app): State<Arc<App>>, request: Request, next:
 }
 
 async fn answer(app: &App, request: Request, next: Next) -> Response {
-    use axum::response::IntoResponse;
     if let Err(fault) = check_host(app, request.headers()) {
         return fault.into_response();
     }
-    let head = request.method() == Method::HEAD;
     let limit = Duration::from_secs(app.config.request_timeout_seconds);
     match tokio::time::timeout(limit, next.run(request)).await {
-        Ok(response) if head => response,
         Ok(response) => response,
         Err(_) => {
             let message = format!("no answer within {} seconds", limit.as_secs());
@@ -96,12 +93,8 @@ fn foreign_fault(response: &Response) -> Option<Fault> {
 
 fn with_body(response: Response, fault: &Fault, id: &str) -> Response {
     let (mut parts, _) = response.into_parts();
-    let body = FaultBody {
-        code: fault.code,
-        message: &fault.message,
-        hint: fault.hint.as_deref(),
-        request_id: id,
-    };
+    let body =
+        FaultBody { code: fault.code, message: &fault.message, hint: fault.hint.as_deref(), request_id: id };
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let body = serde_json::to_vec(&body).expect("four texts are always JSON");
@@ -111,7 +104,8 @@ fn with_body(response: Response, fault: &Fault, id: &str) -> Response {
 /// For a path that is nowhere.
 pub(crate) async fn not_found(request: Request) -> Fault {
     let path: String = request.uri().path().chars().take(128).collect();
-    Fault::new(ErrorKind::NotFound, format!("there is nothing at {path:?}")).hint("see /docs for what there is")
+    Fault::new(ErrorKind::NotFound, format!("there is nothing at {path:?}"))
+        .hint("see /docs for what there is")
 }
 
 /// For a path that is there, but not for this method.

@@ -12,31 +12,67 @@ use qhatu_serve::{LoadedModel, ModelSource, ServeError};
 
 /// What each category sells; an order is drawn from one or two of them.
 const PRODUCTS: [(&str, [&str; 8]); 4] = [
-    ("Hogar > Cocina", [
-        "Taza de cerámica azul", "Tetera de vidrio", "Juego de cuchillos", "Sartén antiadherente",
-        "Tabla de picar de bambú", "Mortero de piedra", "Colador de acero", "Fuente para horno",
-    ]),
-    ("Hogar > Decoración", [
-        "Portavelas colgante", "Cojín bordado", "Manta de alpaca", "Espejo redondo",
-        "Guirnalda de luces", "Maceta de barro", "Reloj de pared", "Lámpara de mesa",
-    ]),
-    ("Moda > Accesorios", [
-        "Chullo de lana", "Bufanda de algodón", "Bolso tejido", "Aretes de plata",
-        "Cinturón de cuero", "Gorro de lluvia", "Pañuelo de seda", "Guantes de alpaca",
-    ]),
-    ("Alimentos", [
-        "Café de Chanchamayo", "Cacao en polvo", "Quinua tricolor", "Miel de Oxapampa",
-        "Ají amarillo en pasta", "Chocolate al 70 %", "Té de muña", "Maca en polvo",
-    ]),
+    (
+        "Hogar > Cocina",
+        [
+            "Taza de cerámica azul",
+            "Tetera de vidrio",
+            "Juego de cuchillos",
+            "Sartén antiadherente",
+            "Tabla de picar de bambú",
+            "Mortero de piedra",
+            "Colador de acero",
+            "Fuente para horno",
+        ],
+    ),
+    (
+        "Hogar > Decoración",
+        [
+            "Portavelas colgante",
+            "Cojín bordado",
+            "Manta de alpaca",
+            "Espejo redondo",
+            "Guirnalda de luces",
+            "Maceta de barro",
+            "Reloj de pared",
+            "Lámpara de mesa",
+        ],
+    ),
+    (
+        "Moda > Accesorios",
+        [
+            "Chullo de lana",
+            "Bufanda de algodón",
+            "Bolso tejido",
+            "Aretes de plata",
+            "Cinturón de cuero",
+            "Gorro de lluvia",
+            "Pañuelo de seda",
+            "Guantes de alpaca",
+        ],
+    ),
+    (
+        "Alimentos",
+        [
+            "Café de Chanchamayo",
+            "Cacao en polvo",
+            "Quinua tricolor",
+            "Miel de Oxapampa",
+            "Ají amarillo en pasta",
+            "Chocolate al 70 %",
+            "Té de muña",
+            "Maca en polvo",
+        ],
+    ),
 ];
 
-/// The last day of the shop's log.
-pub const LAST_DAY: &str = "2026-11-20T12:00:00-05:00";
+/// The end of the shop's log.
+const LAST_DAY: &str = "2026-11-20T12:00:00-05:00";
 
 /// Products, events and a model.
-pub struct TinyShop {
-    pub items: Vec<Item>,
-    pub events: Vec<Event>,
+pub(crate) struct TinyShop {
+    pub(crate) items: Vec<Item>,
+    pub(crate) events: Vec<Event>,
 }
 
 /// A generator of numbers for made-up data (Steele and Vigna's SplitMix64).
@@ -54,7 +90,7 @@ impl Numbers {
 
 impl TinyShop {
     /// 32 products and the orders of 40 shoppers within 200 days.
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut numbers = Numbers(seed);
         let items = items(&mut numbers);
         let last = Timestamp::parse(LAST_DAY).unwrap();
@@ -83,8 +119,8 @@ impl TinyShop {
     }
 
     /// Both models of the shop.
-    pub fn models(&self) -> Models {
-        Models { together: Together::fit(&self.events), items: self.items.clone() }
+    pub(crate) fn models(&self) -> Models {
+        Models { together: Together::fit(&self.events) }
     }
 }
 
@@ -107,9 +143,8 @@ fn items(numbers: &mut Numbers) -> Vec<Item> {
 }
 
 /// The two models under their aliases.
-pub struct Models {
+pub(crate) struct Models {
     together: Together,
-    items: Vec<Item>,
 }
 
 impl ModelSource for Models {
@@ -193,7 +228,11 @@ impl Recommender for Together {
     }
 
     fn because(&self, history: &History, item: ItemIdx) -> Reason {
-        let best = history.items.iter().rev().max_by(|a, b| self.between(**a, item).total_cmp(&self.between(**b, item)));
+        let best = history
+            .items
+            .iter()
+            .rev()
+            .max_by(|a, b| self.between(**a, item).total_cmp(&self.between(**b, item)));
         best.map_or(Reason::Popular, |&best| Reason::OftenBoughtAfter(best))
     }
 }

@@ -1,0 +1,467 @@
+//! The server from outside: requests against the router over a tiny shop, and once over a real socket.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as expected")]
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response, StatusCode, header};
+use http_body_util::BodyExt;
+use qhatu_schema::Event;
+use qhatu_serve::{
+    Clock, Engine, LoadedModel, ModelSource, Parts, Secret, ServeConfig, ServeError, router, serve,
+};
+use qhatu_store::{Documents, EventLog, MemoryDocuments, MemoryLog, StoreError};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+mod tiny;
+
+const KEY: &str = "a-key-of-the-tests-0123456789";
+
+struct Shop {
+    router: Router,
+    engine: Arc<Engine>,
+    documents: Arc<dyn Documents>,
+}
+
+fn config() -> ServeConfig {
+    ServeConfig { clock: Clock::LastEvent, reload_seconds: 0, score_threads: 2, ..ServeConfig::default() }
+}
+
+fn parts() -> (Parts, Arc<dyn Documents>, tiny::TinyShop) {
+    let shop = tiny::TinyShop::new(7);
+    let documents: Arc<dyn Documents> = Arc::new(MemoryDocuments::default());
+    let log: Arc<dyn EventLog> = Arc::new(MemoryLog::default());
+    log.append(&shop.events).unwrap();
+    let models = Box::new(shop.models());
+    let parts = Parts { log, documents: Arc::clone(&documents), declarations: Arc::default(), models };
+    (parts, documents, shop)
+}
+
+fn open(config: ServeConfig) -> Shop {
+    let (parts, documents, shop) = parts();
+    let engine = Engine::open(parts, config.clone()).unwrap();
+    engine.wait().unwrap();
+    engine.put_items(&shop.items).unwrap();
+    Shop { router: router(Arc::clone(&engine), config).unwrap(), engine, documents }
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+impl Shop {
+    fn send(&self, request: Request<Body>) -> (Response<()>, Vec<u8>) {
+        block_on(async {
+            let response = self.router.clone().oneshot(request).await.unwrap();
+            let (parts, body) = response.into_parts();
+            (Response::from_parts(parts, ()), body.collect().await.unwrap().to_bytes().to_vec())
+        })
+    }
+
+    fn json(&self, method: &str, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+        let mut request = Request::builder().method(method).uri(path).header(header::HOST, "localhost");
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
+        let (response, bytes) = self.send(request.body(body).unwrap());
+        (response.status(), serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+
+    fn get(&self, path: &str) -> Value {
+        let (status, body) = self.json("GET", path, None);
+        assert_eq!(status, StatusCode::OK, "{path}: {body}");
+        body
+    }
+
+    fn post(&self, path: &str, body: Value) -> Value {
+        let (status, answer) = self.json("POST", path, Some(body));
+        assert_eq!(status, StatusCode::OK, "{path}: {answer}");
+        answer
+    }
+
+    fn list(&self, query: &str) -> Vec<String> {
+        ids(&self.get(&format!("/v1/recommendations?{query}")))
+    }
+}
+
+fn ids(answer: &Value) -> Vec<String> {
+    let items = answer["items"].as_array().unwrap();
+    items.iter().map(|item| item["item_id"].as_str().unwrap().to_owned()).collect()
+}
+
+fn view(id: &str, session: &str, item: &str) -> Value {
+    json!({"event_id": id, "time": "2026-11-21T10:00:00-05:00", "kind": "view", "session_id": session, "item_id": item})
+}
+
+fn purchase(id: &str, user: &str, item: &str) -> Value {
+    json!({"event_id": id, "time": "2026-11-21T11:00:00-05:00", "kind": "purchase", "user_id": user, "item_id": item})
+}
+
+#[test]
+fn a_new_event_changes_the_very_next_answer() {
+    let shop = open(config());
+    let before = shop.get("/v1/recommendations?session_id=s-1");
+    assert_eq!(before["model_version"], "popularity@live");
+    shop.post("/v1/events", view("e-1", "s-1", "P018"));
+    let after = shop.get("/v1/recommendations?session_id=s-1");
+    assert_eq!(after["model_version"], "tiny@2");
+    assert_ne!(ids(&before), ids(&after));
+    assert_eq!(after["inputs"]["last_event_id"], "e-1");
+    let reason = &after["items"][1]["reason"];
+    assert_eq!((&reason["code"], &reason["item_id"]), (&json!("often_bought_after"), &json!("P018")));
+    shop.post("/v1/events", view("e-2", "s-1", "P001"));
+    assert_ne!(shop.list("session_id=s-1"), ids(&after));
+}
+
+#[test]
+fn each_event_of_a_batch_has_its_own_result() {
+    let shop = open(config());
+    let batch = json!({"events": [
+        view("b-1", "s", "P001"), view("b-1", "s", "P001"), {"event_id": "b-2", "kind": "view"}, 7,
+        {"event_id": "b-3", "time": "2099-01-01T00:00:00Z", "kind": "view", "session_id": "s", "item_id": "P001"},
+        view("b-4", "s", "P002"),
+    ]});
+    let answer = shop.post("/v1/events", batch.clone());
+    let results: Vec<&str> = answer["results"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|result| result["result"].as_str().unwrap())
+        .collect();
+    assert_eq!(results, ["accepted", "duplicate", "refused", "refused", "refused", "accepted"]);
+    assert_eq!(
+        (&answer["accepted"], &answer["duplicate"], &answer["refused"]),
+        (&json!(2), &json!(1), &json!(3))
+    );
+    assert!(answer["results"][4]["reason"].as_str().unwrap().contains("2099"));
+    assert_eq!(shop.post("/v1/events", batch)["accepted"], 0);
+    assert_eq!(shop.get("/v1/sessions/s/history")["total"], 2);
+}
+
+#[test]
+fn ga4_events_are_taken_as_they_are() {
+    let shop = open(config());
+    let event = json!({"client_id": "c-1", "user_id": "cliente-01", "timestamp_micros": 1_795_275_600_000_000_i64,
+        "events": [{"name": "view_item", "params": {"session_id": "s-ga", "items": [{"item_id": "P003"}]}}]});
+    let answer = shop.post("/v1/events", event);
+    assert_eq!(answer["accepted"], 1, "{answer}");
+    assert_eq!(shop.get("/v1/users/cliente-01/history?limit=1")["moves"][0]["item_id"], "P003");
+}
+
+#[test]
+fn the_list_is_never_empty_while_the_catalogue_is_not() {
+    let shop = open(config());
+    for placement in ["home", "discover", "product", "cart", "buy_again", "email", "popular"] {
+        for query in ["", "&user_id=nobody", "&session_id=nobody", "&user_id=cliente-03", "&item_id=unknown"]
+        {
+            let list = shop.list(&format!("placement={placement}&k=4{query}"));
+            assert!(!list.is_empty(), "{placement} {query}");
+        }
+    }
+    for item in 1..=32 {
+        let item = format!("P{item:03}");
+        shop.post("/v1/events", purchase(&format!("all-{item}"), "all", &item));
+    }
+    assert_eq!(shop.list("placement=discover&user_id=all&k=3").len(), 3);
+}
+
+#[test]
+fn a_cold_item_is_answered_from_its_category() {
+    let shop = open(config());
+    let item = json!({"title": "Cucharón de palo", "category": "Hogar > Cocina", "price": {"amount": 9.9, "currency": "PEN"}});
+    let (status, written) = shop.json("PUT", "/v1/items/N%2F1", Some(item));
+    assert_eq!((status, &written["written"]), (StatusCode::OK, &json!(1)));
+    assert_eq!(shop.get("/v1/items/N%2F1")["price"]["text"], "S/ 9.90");
+    let answer = shop.get("/v1/items/N%2F1/similar?k=3");
+    assert_eq!(answer["items"][0]["reason"]["code"], "popular_in_category");
+    for id in ids(&answer) {
+        assert_eq!(shop.get(&format!("/v1/items/{id}"))["category"], "Hogar > Cocina", "{id}");
+    }
+    assert_eq!(shop.json("DELETE", "/v1/items/N%2F1", None).0, StatusCode::NO_CONTENT);
+    assert_eq!(shop.json("GET", "/v1/items/N%2F1", None).0, StatusCode::NOT_FOUND);
+}
+
+#[test]
+fn filters_and_exclusions_hold() {
+    let shop = open(config());
+    let all = "user_id=cliente-03&k=32";
+    let price = |id: &String| shop.get(&format!("/v1/items/{id}"))["price"]["amount"].as_f64().unwrap();
+    let cheap = shop.list(&format!("{all}&price_min=20&price_max=100"));
+    assert!(!cheap.is_empty() && cheap.iter().all(|id| (20.0..=100.0).contains(&price(id))));
+    let food = shop.list(&format!("{all}&category=Alimentos"));
+    assert_eq!(food.len(), 7, "one of eight is out of stock");
+    assert_eq!(shop.list(&format!("{all}&category=Hogar")).len(), 15, "a category holds those below it");
+    assert_eq!(shop.list(&format!("{all}&category=Alimentos&in_stock=false")).len(), 8);
+    let with_all = shop.list(all);
+    assert!(with_all.contains(&"P003".to_owned()));
+    assert!(!shop.list(&format!("{all}&exclude=P003&exclude=P004")).contains(&"P003".to_owned()));
+    assert!(!shop.list(&format!("{all}&exclude_bought=true")).contains(&"P003".to_owned()), "bought before");
+    let again = shop.get("/v1/recommendations?placement=buy_again&user_id=cliente-03&k=32");
+    let codes = again["items"].as_array().unwrap().iter().map(|item| &item["reason"]["code"]);
+    assert!(codes.into_iter().all(|code| code == "bought_before"));
+    let cart = shop.post("/v1/recommendations", json!({"placement": "cart", "cart": ["P001", "P002"]}));
+    assert_eq!(cart["items"][0]["reason"]["code"], "bought_together");
+    assert!(!ids(&cart).contains(&"P001".to_owned()));
+}
+
+#[test]
+fn a_refund_takes_the_purchase_back() {
+    let shop = open(config());
+    shop.post("/v1/events", purchase("r-1", "returner", "P020"));
+    assert_eq!(shop.list("placement=buy_again&user_id=returner"), ["P020"]);
+    let mut refund = purchase("r-2", "returner", "P020");
+    refund["state"] = json!("refunded");
+    shop.post("/v1/events", refund);
+    assert_ne!(shop.list("placement=buy_again&user_id=returner&k=1"), ["P020"]);
+}
+
+#[test]
+fn a_served_list_is_fetched_again_as_it_was() {
+    let shop = open(config());
+    let answer = shop.get("/v1/recommendations?user_id=cliente-03&k=5&exclude=P001");
+    let path = format!("/v1/recommendations/{}", answer["recommendation_id"].as_str().unwrap());
+    assert_eq!(shop.get(&path), answer, "from the buffer");
+    shop.engine.close();
+    assert_eq!(shop.documents.count("recommendation").unwrap(), 1, "the drain stores what waits");
+    assert_eq!(shop.get(&path), answer, "from the store");
+    assert_eq!(answer["request"]["exclude"], json!(["P001"]));
+    assert_eq!(shop.json("GET", "/v1/recommendations/nothing", None).0, StatusCode::NOT_FOUND);
+}
+
+#[test]
+fn every_fault_has_the_same_shape() {
+    let shop = open(ServeConfig { max_body_bytes: 1_024, ..config() });
+    let request = |method: &str, path: &str, kind: &str, body: &str| {
+        let request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, kind);
+        shop.send(request.body(Body::from(body.to_owned())).unwrap())
+    };
+    let long = format!("[\"{}\"]", "x".repeat(2_000));
+    let cases = [
+        (400, "malformed", request("POST", "/v1/events", "application/json", "{")),
+        (404, "not_found", request("GET", "/nowhere", "", "")),
+        (404, "not_found", request("GET", "/v1/items/none", "", "")),
+        (405, "method_not_allowed", request("DELETE", "/v1/events", "", "")),
+        (413, "too_large", request("POST", "/v1/events", "application/json", &long)),
+        (415, "unsupported_media_type", request("POST", "/v1/events", "text/plain", "{}")),
+        (422, "invalid_argument", request("POST", "/v1/events", "application/json", "{\"kind\": \"view\"}")),
+        (422, "invalid_argument", request("GET", "/v1/recommendations?k=0", "", "")),
+        (422, "invalid_argument", request("GET", "/v1/recommendations?k=x", "", "")),
+        (422, "invalid_argument", request("GET", "/v1/recommendations?placement=x", "", "")),
+        (422, "invalid_argument", request("GET", "/v1/recommendations?user_id=", "", "")),
+        (422, "invalid_argument", request("GET", "/v1/recommendations?model=x", "", "")),
+        (422, "invalid_argument", request("GET", "/v1/recommendations?nothing=x", "", "")),
+        (422, "invalid_argument", request("POST", "/v1/recommendations", "application/json", "{\"kk\": 1}")),
+    ];
+    for (status, code, (response, body)) in cases {
+        let text = String::from_utf8_lossy(&body).into_owned();
+        let body: Value = serde_json::from_slice(&body).unwrap_or_else(|_| panic!("not JSON: {text}"));
+        assert_eq!((response.status().as_u16(), &body["code"]), (status, &json!(code)), "{body}");
+        assert_eq!(
+            response.headers()["x-request-id"].to_str().unwrap(),
+            body["request_id"].as_str().unwrap()
+        );
+        assert!(!body["message"].as_str().unwrap().is_empty());
+    }
+    let (allowed, _) = request("DELETE", "/v1/events", "", "");
+    assert_eq!(allowed.headers()[header::ALLOW], "POST");
+}
+
+#[test]
+fn every_route_of_the_description_under_v1_asks_for_the_key() {
+    let shop = open(ServeConfig { keys: vec![Secret::new(KEY)], ..config() });
+    let api = shop.get("/openapi.json");
+    let mut guarded = 0;
+    for (path, operations) in api["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let at = path.replace(['{', '}'], "");
+            let send = |key: Option<&str>| {
+                let mut request = Request::builder().method(method.to_uppercase().as_str()).uri(&at);
+                if let Some(key) = key {
+                    request = request.header(header::AUTHORIZATION, key);
+                }
+                shop.send(request.body(Body::empty()).unwrap()).0.status()
+            };
+            if path.starts_with("/v1/") {
+                guarded += 1;
+                assert_eq!(operation["security"], json!([{"key": []}]), "{method} {path}");
+                for key in [None, Some("Bearer wrong"), Some(KEY), Some("Basic a"), Some("Bearer ")] {
+                    assert_eq!(send(key), StatusCode::UNAUTHORIZED, "{method} {path} {key:?}");
+                }
+                let right = format!("Bearer {KEY}");
+                assert_ne!(send(Some(&right)), StatusCode::UNAUTHORIZED, "{method} {path}");
+            } else {
+                assert_eq!(send(None), StatusCode::OK, "{method} {path}");
+            }
+        }
+    }
+    assert_eq!(guarded, 21, "a new route must be counted here");
+}
+
+#[test]
+fn without_a_key_only_this_machine_is_served() {
+    let (parts, ..) = parts();
+    let config = ServeConfig { address: "0.0.0.0".parse().unwrap(), ..config() };
+    let engine = Engine::open(parts, config.clone()).unwrap();
+    let error = router(engine, config).unwrap_err();
+    assert!(matches!(error, ServeError::OpenWithoutKey { .. }) && error.to_string().contains("loopback"));
+    let shop = open(self::config());
+    let foreign = Request::builder().uri("/v1/models").header(header::HOST, "evil.example");
+    assert_eq!(shop.send(foreign.body(Body::empty()).unwrap()).0.status(), StatusCode::FORBIDDEN);
+}
+
+#[test]
+fn pages_come_whole_and_with_a_policy() {
+    let shop = open(config());
+    for path in ["/", "/console/console.js", "/console/console.css", "/docs/", "/docs/swagger-ui-bundle.js"] {
+        let (response, body) = shop.send(Request::builder().uri(path).body(Body::empty()).unwrap());
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        assert!(body.len() > 300, "{path}");
+        let policy = response.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+        assert!(policy.starts_with("default-src 'none'; script-src 'self';"), "{policy}");
+    }
+    assert_eq!(shop.json("GET", "/console/none.js", None).0, StatusCode::NOT_FOUND);
+}
+
+#[test]
+fn figures_count_what_happened() {
+    let shop = open(config());
+    shop.post("/v1/events", view("m-1", "s", "P001"));
+    shop.list("session_id=s");
+    let (_, body) = shop.send(Request::builder().uri("/metrics").body(Body::empty()).unwrap());
+    let text = String::from_utf8(body).unwrap();
+    for line in [
+        "qhatu_events_total{result=\"accepted\"} 1",
+        "qhatu_recommendations_total{model_version=\"tiny@2\",placement=\"home\"} 1",
+        "qhatu_http_requests_total{method=\"POST\",route=\"/v1/events\",status=\"200\"} 1",
+        "qhatu_http_request_seconds_count{method=\"GET\",route=\"/v1/recommendations\"} 1",
+        "qhatu_model_live{alias=\"champion\",version=\"tiny@2\"} 1",
+        "qhatu_ready 1",
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+}
+
+/// Gives the versions that the test tells it to, or fails.
+struct Changing {
+    models: tiny::Models,
+    version: Arc<AtomicU32>,
+}
+
+impl ModelSource for Changing {
+    fn current(&self, alias: &str) -> Result<Option<String>, ServeError> {
+        let version = self.version.load(Ordering::Relaxed);
+        Ok((alias == "champion" && version > 0).then(|| format!("tiny@{version}")))
+    }
+
+    fn load(&self, alias: &str) -> Result<LoadedModel, ServeError> {
+        let version = self.current(alias)?.unwrap();
+        if version == "tiny@13" {
+            return Err(ServeError::Model { version, message: "damaged".to_owned() });
+        }
+        Ok(LoadedModel { version, ..self.models.load(alias)? })
+    }
+}
+
+#[test]
+fn a_model_is_swapped_and_a_damaged_one_leaves_the_earlier_in_place() {
+    let (parts, _, tiny) = parts();
+    let version = Arc::new(AtomicU32::new(0));
+    let source = Changing { models: tiny.models(), version: Arc::clone(&version) };
+    let engine = Engine::open(Parts { models: Box::new(source), ..parts }, config()).unwrap();
+    engine.wait().unwrap();
+    let documents: Arc<dyn Documents> = Arc::new(MemoryDocuments::default());
+    let shop = Shop { router: router(Arc::clone(&engine), config()).unwrap(), engine, documents };
+    let made_by = || shop.get("/v1/recommendations?user_id=cliente-03")["model_version"].clone();
+    assert_eq!(made_by(), "popularity@live", "without a model the fallback answers");
+    for (next, expected) in
+        [(1, "tiny@1"), (2, "tiny@2"), (13, "tiny@2"), (3, "tiny@3"), (0, "popularity@live")]
+    {
+        version.store(next, Ordering::Relaxed);
+        let reload = shop.json("POST", "/v1/models/reload", None).1;
+        assert_eq!(reload["models"][0]["fault"].is_string(), next == 13, "{reload}");
+        assert_eq!(made_by(), expected);
+    }
+}
+
+/// A log whose first read waits until the test lets it go on.
+struct Held {
+    log: Arc<dyn EventLog>,
+    gate: Mutex<mpsc::Receiver<()>>,
+}
+
+impl EventLog for Held {
+    fn append(&self, events: &[Event]) -> Result<Vec<bool>, StoreError> {
+        self.log.append(events)
+    }
+    fn read(&self, from: u64, limit: usize) -> Result<Vec<(u64, Event)>, StoreError> {
+        let _ = self.gate.lock().unwrap().recv();
+        self.log.read(from, limit)
+    }
+    fn last_offset(&self) -> Result<u64, StoreError> {
+        self.log.last_offset()
+    }
+}
+
+#[test]
+fn the_server_is_not_ready_before_the_log_is_replayed() {
+    let (parts, documents, _) = parts();
+    let (go, gate) = mpsc::channel();
+    let log = Arc::new(Held { log: Arc::clone(&parts.log), gate: Mutex::new(gate) });
+    let engine = Engine::open(Parts { log, ..parts }, config()).unwrap();
+    let shop = Shop { router: router(Arc::clone(&engine), config()).unwrap(), engine, documents };
+    assert_eq!(shop.json("GET", "/livez", None).0, StatusCode::OK);
+    for path in ["/readyz", "/v1/recommendations", "/v1/users"] {
+        let (status, body) = shop.json("GET", path, None);
+        assert_eq!(
+            (status, &body["code"]),
+            (StatusCode::SERVICE_UNAVAILABLE, &json!("unavailable")),
+            "{path}"
+        );
+    }
+    assert_eq!(
+        shop.json("POST", "/v1/events", Some(view("e", "s", "P001"))).0,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    drop(go);
+    shop.engine.wait().unwrap();
+    assert_eq!(shop.json("GET", "/readyz", None).0, StatusCode::OK);
+}
+
+#[test]
+fn a_real_socket_is_served_and_drained() {
+    let config = ServeConfig { port: 0, ..config() };
+    let (parts, documents, _) = parts();
+    let engine = Engine::open(parts, config.clone()).unwrap();
+    engine.wait().unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let (told, address) = mpsc::channel();
+    let server = std::thread::spawn(move || {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let shutdown = async {
+            let _ = stopped.await;
+        };
+        runtime.block_on(serve(engine, config, shutdown, move |address| told.send(address).unwrap()))
+    });
+    let address = address.recv().unwrap();
+    let ask = |path: &str| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    assert!(ask("/readyz").starts_with("HTTP/1.1 200 OK\r\n"));
+    assert!(ask("/v1/recommendations?user_id=cliente-03").contains("\"recommendation_id\""));
+    stop.send(()).unwrap();
+    server.join().unwrap().unwrap();
+    assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+    assert_eq!(documents.count("recommendation").unwrap(), 1, "the drain stores what waits");
+}
