@@ -14,10 +14,12 @@ pub mod own_frequency;
 pub mod popularity;
 pub mod recent_popularity;
 mod recommender;
+pub mod saved;
 pub mod vmis_knn;
 
 pub use error::ModelError;
 pub use interactions::{Interactions, Purchase, Sequence, Vocabulary};
+pub use qhatu_nn::tensor_file::TensorFile;
 pub use recommender::{History, Reason, Recommender, Scored, load_model, top_k};
 
 /// Milliseconds of a day.

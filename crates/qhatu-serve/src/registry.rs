@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use qhatu_models::saved;
 use qhatu_registry::{ModelVersion, Registry};
 
 use crate::engine::{LoadedModel, ModelSource};
@@ -34,7 +35,11 @@ impl ModelSource for RegistrySource {
             self.registry.alias(&self.model, alias)?.ok_or_else(|| ServeError::not_found("alias", alias))?;
         let artifact = self.registry.open(&version)?;
         let version = name(&version);
-        let _ = (artifact, Arc::new(()));
-        Err(ServeError::Model { version, message: "cannot be read yet".to_owned() })
+        match saved::from_files(|file| artifact.files.get(file).map(Vec::as_slice)) {
+            Ok((vocabulary, recommender)) => {
+                Ok(LoadedModel { version, vocabulary: Arc::new(vocabulary), recommender })
+            }
+            Err(fault) => Err(ServeError::Model { version, message: fault.to_string() }),
+        }
     }
 }

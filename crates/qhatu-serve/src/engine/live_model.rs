@@ -49,7 +49,7 @@ pub(crate) struct LiveModel {
 
 impl LiveModel {
     fn new(loaded: LoadedModel, names: &RwLock<Names>) -> Result<Self, ServeError> {
-        let ids = &loaded.vocabulary.items;
+        let ids = loaded.vocabulary.items();
         if ids.len() != loaded.recommender.catalogue_size() {
             let message = format!(
                 "the vocabulary has {} items and the model {}",

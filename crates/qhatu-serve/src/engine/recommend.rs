@@ -401,9 +401,9 @@ fn because(context: &Context, model: &LiveModel, reason: Reason, number: ItemNo)
     };
     match reason {
         Reason::BoughtBefore { .. } => own().or_else(viewed).unwrap_or(Why::Mixed),
-        Reason::SimilarTo(other) => on(other, Why::Similar),
-        Reason::OftenBoughtAfter(other) => on(other, Why::After),
-        Reason::Sequence(other) => on(other, Why::Sequence),
+        Reason::SimilarTo { item: other } => on(other, Why::Similar),
+        Reason::OftenBoughtAfter { item: other } => on(other, Why::After),
+        Reason::Sequence { item: other } => on(other, Why::Sequence),
         Reason::PopularRecently => own().unwrap_or(Why::PopularRecently),
         Reason::Popular => own().unwrap_or(Why::Popular),
         _ => own().unwrap_or(Why::Mixed),

@@ -202,6 +202,10 @@ impl Together {
 }
 
 impl Recommender for Together {
+    fn save(&self) -> qhatu_models::TensorFile {
+        qhatu_models::TensorFile::default()
+    }
+
     fn name(&self) -> &'static str {
         if self.last_only { "last_item" } else { "together" }
     }
@@ -233,6 +237,6 @@ impl Recommender for Together {
             .iter()
             .rev()
             .max_by(|a, b| self.between(**a, item).total_cmp(&self.between(**b, item)));
-        best.map_or(Reason::Popular, |&best| Reason::OftenBoughtAfter(best))
+        best.map_or(Reason::Popular, |&best| Reason::OftenBoughtAfter { item: best })
     }
 }
