@@ -13,6 +13,28 @@
 //! [`Ease`], and what sells or is newly bought most. The rest of the catalogue follows behind them by
 //! similarity and sales. An empty history gets what is popular lately; data too short for a window
 //! get a fixed blend.
+//!
+//! # What it reaches
+//! UCI Online Retail, 28 days from 2011-11-12, NDCG@10 of seeds 1, 2, 3
+//! (`examples/online_retail_blend.rs`; one run of the test window, after everything was chosen on the
+//! 28 days before and on earlier windows; ± half a 95 % bootstrap interval over shoppers):
+//!
+//! | | everything bought | new to the shopper |
+//! | --- | --- | --- |
+//! | blend | .383, .382, .385 (± .016) | .151, .148, .149 (± .010) |
+//! | less own frequency, paired | + .037 to + .040 (± .007) | |
+//! | less EASE, paired | | + .051 to + .055 (± .010) |
+//!
+//! # What helped, and what did not
+//! Measured on the windows from 2011-10-15, 2011-09-17 and 2011-08-20, where seeds differ by ± .003.
+//! Counts of *new* buyers of an item say much more than its sales about what others will newly buy
+//! (alone .089 against .067). Without similarity the new target falls from .130 to .090; item-kNN in its
+//! place gives .125. The same columns, logarithms of them, in a logistic regression with one set of
+//! weights for owned and one for new items: .323 / .124 against the trees' .338 / .129. Three windows
+//! instead of six: − .002 / − .003. No gain beyond noise: LambdaRank-like objectives, item-kNN beside
+//! EASE, faded histories, co-purchases of the last 90 days alone, places in the similar list, more
+//! half-lives, overlapping windows, more and smaller trees, more candidates. The age of an item is
+//! left out: it gave nothing, and in the future it is always higher than it ever was.
 
 mod features;
 mod training;
@@ -257,4 +279,101 @@ fn load_trees(file: &TensorFile) -> Result<Option<Trees>, ModelError> {
     };
     let trees = Trees::from_arrays(&arrays).ok_or_else(|| misfit(NAME, "its trees are no trees"))?;
     Ok(base.map(|_| trees))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::training::tests::shop;
+    use super::*;
+
+    fn config() -> Config {
+        let trees = TreesConfig { rounds: 10, min_rows_in_leaf: 20, ..TreesConfig::default() };
+        Config { horizon_days: 5.0, windows: 3, retrieve: 1, offered: 1, trees, ..Config::default() }
+    }
+
+    fn learned(seed: u64) -> Blend {
+        let model = Blend::fit(&shop(40), &config(), seed).expect("a small shop");
+        assert!(model.is_learned());
+        model
+    }
+
+    const TWO: History = History { items: &[ItemIdx(3), ItemIdx(5)], times: &[0, 1], now: 2 };
+
+    fn scores(model: &Blend, history: &History) -> Vec<f32> {
+        let mut scores = vec![f32::NAN; model.catalogue_size() + 1];
+        model.score(history, &mut scores);
+        scores
+    }
+
+    #[test]
+    fn candidates_have_probabilities_and_the_rest_stands_behind_them() {
+        let model = learned(1);
+        let scores = scores(&model, &TWO);
+        assert!(scores[1..].iter().all(|score| (0.0..1.0).contains(score)), "{scores:?}");
+        let mut similarity = vec![0.0; 11];
+        model.ease.score(&TWO, &mut similarity);
+        let candidates = model.items.candidates(&TWO, &similarity, 1).items;
+        let (ranked, rest): (Vec<_>, Vec<_>) =
+            (1..=10).map(ItemIdx).partition(|item| candidates.contains(item));
+        let score = |item: &ItemIdx| scores[item.row()];
+        let floor = ranked.iter().map(score).fold(1.0, f32::min);
+        assert!(!rest.is_empty() && rest.iter().all(|item| score(item) < floor));
+    }
+
+    #[test]
+    fn a_learned_blend_is_kept_whole_and_a_seed_repeats_it() {
+        let model = learned(7);
+        let file = TensorFile::from_bytes(&model.save().to_bytes().expect("sound")).expect("sound");
+        let loaded = Blend::load(&file).expect("what was saved");
+        assert_eq!(loaded, model);
+        assert_eq!(scores(&loaded, &TWO), scores(&model, &TWO));
+        assert_eq!(learned(7), model);
+        assert_ne!(learned(8).trees, model.trees);
+    }
+
+    #[test]
+    fn foreign_columns_and_broken_trees_are_refused() {
+        let file = learned(1).save();
+        let mut columns = file.clone();
+        columns.settings.insert(COLUMNS_KEY.into(), "own_count".into());
+        let mut trees = file.clone();
+        trees.put_u32("trees.left", &[1], vec![0]);
+        let mut items = file;
+        items.put_f32("items", &[1], vec![1.0]);
+        for bad in [columns, trees, items] {
+            assert!(Blend::load(&bad).is_err());
+        }
+    }
+
+    #[test]
+    fn a_new_shopper_gets_what_is_popular_lately() {
+        let (model, mut recent) = (learned(1), vec![0.0; 11]);
+        let nobody = History { items: &[], times: &[], now: 0 };
+        model.recent.score(&nobody, &mut recent);
+        assert_eq!(scores(&model, &nobody), recent);
+        assert_eq!(model.because(&nobody, ItemIdx(3)), Reason::PopularRecently);
+    }
+
+    #[test]
+    fn what_was_bought_is_the_reason_before_anything_else() {
+        let history = History { items: &[ItemIdx(3), ItemIdx(5), ItemIdx(3)], times: &[4, 5, 6], now: 9 };
+        assert_eq!(learned(1).because(&history, ItemIdx(3)), Reason::BoughtBefore { times: 2, last: 6 });
+    }
+
+    #[test]
+    fn a_horizon_that_is_none_is_refused() {
+        for horizon_days in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            let error =
+                Blend::fit(&shop(2), &Config { horizon_days, ..config() }, 1).expect_err("no horizon");
+            assert!(error.to_string().contains("horizon_days"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_short_past_gives_a_blend_that_is_not_learned() {
+        let model = Blend::fit(&shop(9), &config(), 1).expect("a small shop");
+        assert!(!model.is_learned());
+        let scores = scores(&model, &TWO);
+        assert!(scores[3] > scores[4] && scores[5] > scores[4], "own items first: {scores:?}");
+    }
 }

@@ -48,7 +48,7 @@ impl TrainingRows {
     /// Whether there is enough of both labels to learn from.
     pub(super) fn teaches(&self) -> bool {
         let bought = self.labels.iter().filter(|&&label| label).count();
-        bought >= FEWEST_POSITIVES && self.labels.len() >= 2 * bought
+        bought.min(self.labels.len() - bought) >= FEWEST_OF_A_LABEL
     }
 
     pub(super) fn rows(&self) -> Rows<'_> {
@@ -87,8 +87,8 @@ impl TrainingRows {
     }
 }
 
-/// Fewer purchases than this among the rows teach nothing that holds.
-const FEWEST_POSITIVES: usize = 200;
+/// Fewer rows than this of either label teach nothing that holds.
+const FEWEST_OF_A_LABEL: usize = 200;
 
 /// How many of a sequence's events are before a window, and which are in it.
 fn cut(sequence: &Sequence, window: &Range<i64>) -> (usize, Range<usize>) {
@@ -97,7 +97,7 @@ fn cut(sequence: &Sequence, window: &Range<i64>) -> (usize, Range<usize>) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
 
     use qhatu_schema::{ItemId, ItemIdx};
@@ -108,7 +108,7 @@ mod tests {
     const DAY: i64 = 86_400_000;
 
     /// 40 shoppers who buy one of ten items each day for so many days.
-    fn shop(days: i64) -> Interactions {
+    pub(in super::super) fn shop(days: i64) -> Interactions {
         let vocabulary =
             Vocabulary::new((1..=10).map(|item| ItemId::new(format!("i{item}")).expect("not empty")));
         let line = |user: u32, day: i64| Purchase {
