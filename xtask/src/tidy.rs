@@ -17,7 +17,7 @@ const ARROWS: &[(&str, &[&str], usize)] = &[
     ("qhatu-schema", &[], 20),
     ("qhatu-store", &["qhatu-schema"], 100),
     ("qhatu-ingest", &["qhatu-schema", "qhatu-store"], 115),
-    ("qhatu-features", &["qhatu-schema"], 30),
+    ("qhatu-features", &["qhatu-schema"], 35),
     ("qhatu-nn", &[], 80),
     ("qhatu-models", &["qhatu-schema", "qhatu-nn"], 90),
     ("qhatu-eval", &[], 35),

@@ -1,1 +1,15 @@
-//! How good is it: splits, metrics, intervals, report.
+//! How good is it: measures, intervals, the verdict and the report.
+//!
+//! Plain numbers in (lists of item indices, what shoppers bought next), plain numbers out. This crate knows no model and
+//! no shop; whoever has both calls [`judge()`] and shows the [`Report`].
+
+pub mod bootstrap;
+pub mod judge;
+pub mod metrics;
+pub mod report;
+
+pub use bootstrap::Estimate;
+pub use judge::{
+    Case, Catalogue, Comparison, Lists, ModelResult, Report, Settings, Slice, judge, paired_difference,
+};
+pub use report::{ReportError, text_table, to_json};

@@ -1,7 +1,7 @@
 //! How do events come in? Files of any shop become events, products and shoppers; what cannot be
 //! understood is kept with its reason.
 //!
-//! A file is read line by line ([`source`](mod@source)), each row explained by a [`Mapping`], checked, and handed to
+//! A file is read line by line, each row explained by a [`Mapping`], checked, and handed to
 //! a [`Sink`]. A row that is refused goes to the [`Quarantine`] with file, line, reason and original
 //! text; the rest goes on. An event without an id gets one from its content, so that the same file
 //! twice adds nothing.

@@ -1,1 +1,15 @@
-//! From the lake to a judged artifact.
+//! How does the lake become a judged artifact? Read the purchases, set a test aside, fit the models on
+//! the rest, judge them, register the winner, and put it before the gate.
+
+mod config;
+mod data;
+mod error;
+mod fit;
+mod pipeline;
+mod split;
+
+pub use config::{LEARNED, MODELS, Split, TrainConfig};
+pub use data::ShopData;
+pub use error::TrainError;
+pub use pipeline::{Outcome, Place, Step, evaluate, train};
+pub use split::TestSet;

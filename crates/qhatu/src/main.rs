@@ -1,3 +1,81 @@
 //! The one program: a file per subcommand, the configuration.
+//!
+//! Standard output carries the answer, standard error what happens meanwhile. Exit status: 0 done,
+//! 1 a fault that is said in one message, 2 a wrong command line.
 
-fn main() {}
+mod config;
+mod demo;
+mod evaluate;
+mod fault;
+mod features;
+mod ingest;
+mod init;
+mod models;
+mod progress;
+mod serve;
+mod shop;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Personalization for online shops: events and catalogue in, for each shopper the products that fit.
+#[derive(Debug, Parser)]
+#[command(name = "qhatu", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The whole way on a real shop's data: import, train, judge, promote, serve.
+    Demo(demo::Args),
+    /// Make a shop project: a folder with `qhatu.toml`, every key explained.
+    Init(init::Args),
+    /// Bring files of events and products in (CSV, JSON Lines, Parquet; plain, gz, zst).
+    Ingest(ingest::Args),
+    /// Write features as Parquet, or list what there is.
+    Features(features::Args),
+    /// Fit the models, judge them, register the winner and put it before the gate.
+    Train(train::Args),
+    /// Judge the models and write the report.
+    Evaluate(evaluate::Args),
+    /// Model versions: list, show, promote, roll back.
+    Models(models::Args),
+    /// Answer over HTTP.
+    Serve(serve::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_logging();
+    let done = match cli.command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Init(args) => init::run(&args),
+        Command::Ingest(args) => ingest::run(&args),
+        Command::Features(args) => features::run(&args),
+        Command::Train(args) => train::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
+        Command::Models(args) => models::run(&args),
+        Command::Serve(args) => serve::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            fault::show(&fault);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Logs go to standard error; `QHATU_LOG` chooses what, as in `QHATU_LOG=qhatu_serve=debug`.
+fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("QHATU_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

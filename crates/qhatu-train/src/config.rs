@@ -1,0 +1,115 @@
+//! `[train]`: what is fitted, on what, and how it is judged.
+
+use qhatu_models::{blend, decayed_markov, ease, item_knn, own_frequency, recent_popularity, vmis_knn};
+use serde::{Deserialize, Serialize};
+
+use crate::error::TrainError;
+
+/// Every model there is, in the order of the report: baselines first, learned ones last.
+pub const MODELS: [&str; 8] = [
+    "popularity",
+    "recent_popularity",
+    "own_frequency",
+    "decayed_markov",
+    "item_knn",
+    "ease",
+    "vmis_knn",
+    "blend",
+];
+
+/// The models that are learned; the others are the baselines that these must beat.
+pub const LEARNED: [&str; 1] = ["blend"];
+
+/// How the test set is cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Split {
+    /// The last `test_days` days, for everyone at once: what a shop would have seen.
+    #[default]
+    Time,
+    /// The last order of each shopper: for comparison with papers.
+    LeaveOneOut,
+}
+
+/// The section `[train]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainConfig {
+    /// Seed of everything random.
+    pub seed: u64,
+    /// The models to fit, by name.
+    pub models: Vec<String>,
+    /// How the test set is cut off.
+    pub split: Split,
+    /// Days at the end of the data that judge the models (split `time`).
+    pub test_days: u32,
+    /// Length of the judged lists.
+    pub k: usize,
+    /// Resamples of the bootstrap intervals.
+    pub bootstrap_samples: usize,
+    /// Whether the winner is fitted again on all data, the test window included, before it is registered.
+    pub refit: bool,
+    /// Hyper-parameters of recent popularity.
+    pub recent_popularity: recent_popularity::Config,
+    /// Hyper-parameters of own frequency.
+    pub own_frequency: own_frequency::Config,
+    /// Hyper-parameters of the decayed Markov model.
+    pub decayed_markov: decayed_markov::Config,
+    /// Hyper-parameters of item-kNN.
+    pub item_knn: item_knn::Config,
+    /// Hyper-parameters of EASE.
+    pub ease: ease::Config,
+    /// Hyper-parameters of session-kNN.
+    pub vmis_knn: vmis_knn::Config,
+    /// Hyper-parameters of the blend.
+    pub blend: blend::Config,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            seed: 42,
+            models: MODELS.iter().map(|&name| name.to_owned()).collect(),
+            split: Split::Time,
+            test_days: 28,
+            k: 10,
+            bootstrap_samples: 1000,
+            refit: true,
+            recent_popularity: Default::default(),
+            own_frequency: Default::default(),
+            decayed_markov: Default::default(),
+            item_knn: Default::default(),
+            ease: Default::default(),
+            vmis_knn: Default::default(),
+            blend: Default::default(),
+        }
+    }
+}
+
+impl TrainConfig {
+    /// Checks what single values cannot: names, and numbers that must not be zero.
+    ///
+    /// # Errors
+    /// The first setting that makes no sense.
+    pub fn check(&self) -> Result<(), TrainError> {
+        for name in &self.models {
+            known(name)?;
+        }
+        let zero = |key, hint| Err(TrainError::Setting { key, value: "0".to_owned(), hint });
+        match self {
+            Self { test_days: 0, .. } => zero("test_days", "at least one day must judge"),
+            Self { k: 0, .. } => zero("k", "a list has at least one place"),
+            Self { bootstrap_samples: 0, .. } => zero("bootstrap_samples", "an interval needs resamples"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Refuses a model's name that does not exist.
+fn known(name: &str) -> Result<(), TrainError> {
+    if MODELS.contains(&name) { Ok(()) } else { Err(unknown(name)) }
+}
+
+pub(crate) fn unknown(name: &str) -> TrainError {
+    TrainError::UnknownModel { name: name.to_owned(), known: MODELS.join(", ") }
+}

@@ -1,0 +1,149 @@
+//! What the models learn from: the lake's purchases as (shopper, item, time, order), numbered.
+//!
+//! Only paid purchases teach: a refund takes away from features, but that something was wanted once
+//! is still true. Shoppers are known ones; an order without an id is one Lima day of a shopper. A line
+//! that repeats within an order counts once.
+
+use std::sync::Arc;
+
+use qhatu_models::{Interactions, Purchase, Vocabulary};
+use qhatu_schema::{Event, ItemId, UserId};
+use qhatu_store::Lake;
+use rustc_hash::{FxHashMap, FxHashSet};
+use sha2::{Digest, Sha256};
+
+use crate::error::TrainError;
+
+/// All purchases of a shop.
+#[derive(Debug, Clone)]
+pub struct ShopData {
+    /// The items that were ever bought, numbered from 1.
+    pub vocabulary: Arc<Vocabulary>,
+    /// The shoppers, by number.
+    pub users: Vec<UserId>,
+    /// By time, then shopper, order and item.
+    pub purchases: Vec<Purchase>,
+    /// SHA-256 over all purchases in order: the same data, the same fingerprint.
+    pub fingerprint: String,
+}
+
+impl ShopData {
+    /// Reads all purchases of the lake.
+    ///
+    /// # Errors
+    /// When the lake cannot be read, or holds no purchase of a known shopper.
+    pub fn from_lake(lake: &Lake) -> Result<Self, TrainError> {
+        let mut builder = Builder::default();
+        lake.scan(None, None, &mut |events: &[Event]| {
+            events.iter().for_each(|event| builder.add(event));
+            Ok(())
+        })?;
+        builder.finish()
+    }
+
+    /// The same from events at hand.
+    ///
+    /// # Errors
+    /// When there is no purchase of a known shopper among them.
+    pub fn from_events(events: &[Event]) -> Result<Self, TrainError> {
+        let mut builder = Builder::default();
+        events.iter().for_each(|event| builder.add(event));
+        builder.finish()
+    }
+
+    /// What is known at `until` (ms): purchases strictly before.
+    pub fn interactions(&self, until: i64) -> Interactions {
+        let end = self.purchases.partition_point(|purchase| purchase.time < until);
+        Interactions::from_purchases(Arc::clone(&self.vocabulary), &self.purchases[..end], until)
+    }
+
+    /// One past the time of the last purchase, in milliseconds.
+    pub fn end(&self) -> i64 {
+        self.purchases.last().map_or(0, |purchase| purchase.time + 1)
+    }
+}
+
+/// A purchase with its names.
+struct Line {
+    time: i64,
+    user: UserId,
+    order: String,
+    item: ItemId,
+}
+
+#[derive(Default)]
+struct Builder {
+    lines: Vec<Line>,
+}
+
+impl Builder {
+    fn add(&mut self, event: &Event) {
+        let (Some(user), Some(item)) = (&event.user_id, &event.item_id) else { return };
+        if !event.is_paid() {
+            return;
+        }
+        let order = match &event.order_id {
+            Some(order) => order.as_str().to_owned(),
+            None => format!("day {}", event.time.lima_day()),
+        };
+        self.lines.push(Line { time: event.time.millis(), user: user.clone(), order, item: item.clone() });
+    }
+
+    fn finish(mut self) -> Result<ShopData, TrainError> {
+        if self.lines.is_empty() {
+            return Err(TrainError::NoPurchases);
+        }
+        let key = |line: &Line| (line.time, line.user.clone(), line.order.clone(), line.item.clone());
+        self.lines.sort_by_cached_key(key);
+        let mut seen = FxHashSet::default();
+        self.lines.retain(|line| seen.insert((line.user.clone(), line.order.clone(), line.item.clone())));
+        let fingerprint = fingerprint(&self.lines);
+        let mut items: Vec<ItemId> = self.lines.iter().map(|line| line.item.clone()).collect();
+        items.sort();
+        items.dedup();
+        let vocabulary = Arc::new(Vocabulary::new(items));
+        let mut users = Numbers::default();
+        let mut orders = Numbers::default();
+        let mut purchases = Vec::with_capacity(self.lines.len());
+        for line in self.lines {
+            let order = orders.of((line.user.clone(), line.order));
+            let Some(item) = vocabulary.idx(&line.item) else { continue };
+            purchases.push(Purchase { user: users.of(line.user), item, time: line.time, order });
+        }
+        Ok(ShopData { vocabulary, users: users.names, purchases, fingerprint })
+    }
+}
+
+/// Numbers from 0 in order of first sight.
+struct Numbers<T> {
+    names: Vec<T>,
+    index: FxHashMap<T, u32>,
+}
+
+impl<T> Default for Numbers<T> {
+    fn default() -> Self {
+        Self { names: Vec::new(), index: FxHashMap::default() }
+    }
+}
+
+impl<T: Clone + Eq + std::hash::Hash> Numbers<T> {
+    fn of(&mut self, name: T) -> u32 {
+        let next = self.names.len() as u32;
+        *self.index.entry(name).or_insert_with_key(|name| {
+            self.names.push(name.clone());
+            next
+        })
+    }
+}
+
+fn fingerprint(lines: &[Line]) -> String {
+    let mut hash = Sha256::new();
+    for line in lines {
+        hash.update(line.time.to_le_bytes());
+        for text in [line.user.as_str(), &line.order, line.item.as_str()] {
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(text.as_bytes());
+        }
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}

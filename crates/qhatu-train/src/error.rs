@@ -1,0 +1,96 @@
+//! What can go wrong between the lake and a judged artifact.
+
+use std::path::PathBuf;
+
+use qhatu_models::ModelError;
+use qhatu_registry::RegistryError;
+use qhatu_schema::ErrorKind;
+use qhatu_store::StoreError;
+
+/// A fault of training or judging.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// Reading the lake or writing a file failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A model could not be fitted, saved or loaded.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The registry failed.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// Nothing to learn from.
+    #[error(
+        "there is no paid purchase of a known shopper to learn from; bring events in with `qhatu ingest`"
+    )]
+    NoPurchases,
+    /// The data does not reach back far enough for the split.
+    #[error(
+        "{test_days} days are to be tested, but only {days} days of purchases lie before them; \
+         lower [train] test_days or bring in more history"
+    )]
+    TooShort {
+        /// Days of the test window.
+        test_days: u32,
+        /// Days before it.
+        days: i64,
+    },
+    /// Nobody to judge with.
+    #[error(
+        "no shopper with a history bought anything in the test window that begins {from}; nothing can be judged"
+    )]
+    NobodyToJudge {
+        /// First day of the window.
+        from: String,
+    },
+    /// A model name that does not exist.
+    #[error("there is no model {name:?}; there are {known}")]
+    UnknownModel {
+        /// The name.
+        name: String,
+        /// Those that exist.
+        known: String,
+    },
+    /// A setting that makes no sense.
+    #[error("[train] {key} = {value}: {hint}")]
+    Setting {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// What would make sense.
+        hint: &'static str,
+    },
+    /// A model's configuration cannot be read.
+    #[error("[train.{model}] {fault}")]
+    ModelConfig {
+        /// The model.
+        model: String,
+        /// What is wrong.
+        fault: String,
+    },
+    /// A file of an earlier, interrupted training cannot be used.
+    #[error("{}: {fault}; remove it to start this model anew", path.display())]
+    Work {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: String,
+    },
+}
+
+impl TrainError {
+    /// Whose fault it is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Store(error) => error.kind(),
+            Self::Registry(error) => error.kind(),
+            Self::Model(_) => ErrorKind::Internal,
+            Self::Work { .. } => ErrorKind::DataLoss,
+            Self::NoPurchases | Self::TooShort { .. } | Self::NobodyToJudge { .. } => ErrorKind::NotFound,
+            Self::UnknownModel { .. } | Self::Setting { .. } | Self::ModelConfig { .. } => {
+                ErrorKind::InvalidArgument
+            }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! A model's name and settings become a fitted model.
+
+use qhatu_models::blend::Blend;
+use qhatu_models::decayed_markov::DecayedMarkov;
+use qhatu_models::ease::Ease;
+use qhatu_models::item_knn::ItemKnn;
+use qhatu_models::own_frequency::OwnFrequency;
+use qhatu_models::popularity::{self, Popularity};
+use qhatu_models::recent_popularity::RecentPopularity;
+use qhatu_models::vmis_knn::VmisKnn;
+use qhatu_models::{Interactions, Recommender};
+use serde_json::{Value, json};
+
+use crate::config::TrainConfig;
+use crate::error::TrainError;
+
+/// Fits the model of a name.
+pub(crate) fn fit(
+    name: &str,
+    data: &Interactions,
+    config: &TrainConfig,
+) -> Result<Box<dyn Recommender>, TrainError> {
+    Ok(match name {
+        "popularity" => Box::new(Popularity::fit(data, &popularity::Config {})),
+        "recent_popularity" => Box::new(RecentPopularity::fit(data, &config.recent_popularity)),
+        "own_frequency" => Box::new(OwnFrequency::fit(data, &config.own_frequency)),
+        "decayed_markov" => Box::new(DecayedMarkov::fit(data, &config.decayed_markov)),
+        "item_knn" => Box::new(ItemKnn::fit(data, &config.item_knn)),
+        "ease" => Box::new(Ease::fit(data, &config.ease)?),
+        "vmis_knn" => Box::new(VmisKnn::fit(data, &config.vmis_knn)),
+        "blend" => Box::new(Blend::fit(data, &config.blend, config.seed)?),
+        name => return Err(crate::config::unknown(name)),
+    })
+}
+
+/// The settings of the model of a name, as the registry keeps them.
+pub(crate) fn settings(name: &str, config: &TrainConfig) -> Value {
+    match name {
+        "recent_popularity" => json!(config.recent_popularity),
+        "own_frequency" => json!(config.own_frequency),
+        "decayed_markov" => json!(config.decayed_markov),
+        "item_knn" => json!(config.item_knn),
+        "ease" => json!(config.ease),
+        "vmis_knn" => json!(config.vmis_knn),
+        "blend" => json!(config.blend),
+        _ => json!({}),
+    }
+}

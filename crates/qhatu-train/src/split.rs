@@ -1,0 +1,135 @@
+//! The test set: what models may learn from, and what they are then asked.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use qhatu_eval::Case;
+use qhatu_models::{Interactions, Purchase};
+use qhatu_schema::{ItemIdx, Timestamp};
+use rustc_hash::FxHashSet;
+
+use crate::config::{Split, TrainConfig};
+use crate::data::ShopData;
+use crate::error::TrainError;
+
+const DAY_MS: i64 = 86_400_000;
+
+/// What is set aside to judge with.
+#[derive(Debug, Clone)]
+pub struct TestSet {
+    /// What models learn from.
+    pub train: Interactions,
+    /// The shoppers who are asked for; as long as `cases`.
+    pub shoppers: Vec<Asked>,
+    /// What each of them bought then.
+    pub cases: Vec<Case>,
+    /// How it was set aside, in words.
+    pub protocol: String,
+}
+
+/// A shopper as they stood when the test began.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// Their number in the shop's data.
+    pub user: u32,
+    /// What they had bought, oldest first.
+    pub items: Vec<ItemIdx>,
+    /// When.
+    pub times: Vec<i64>,
+    /// The moment of asking.
+    pub now: i64,
+}
+
+impl TestSet {
+    /// Sets the test aside as the configuration says. Asked are shoppers with a history who bought
+    /// in the test window.
+    ///
+    /// # Errors
+    /// Where too little lies before the window, or nobody bought in it.
+    pub fn new(data: &ShopData, config: &TrainConfig) -> Result<Self, TrainError> {
+        match config.split {
+            Split::Time => by_time(data, config),
+            Split::LeaveOneOut => leave_one_out(data),
+        }
+    }
+
+    /// Share of the shoppers of the training data who bought each item, by index.
+    pub fn shares(&self) -> Vec<f64> {
+        let mut counts = vec![0.0; self.train.items() + 1];
+        for sequence in &self.train.sequences {
+            let distinct: FxHashSet<ItemIdx> = sequence.items.iter().copied().collect();
+            distinct.into_iter().for_each(|item| counts[item.row()] += 1.0);
+        }
+        let shoppers = self.train.sequences.len().max(1) as f64;
+        counts.iter_mut().for_each(|count| *count /= shoppers);
+        counts
+    }
+}
+
+fn by_time(data: &ShopData, config: &TrainConfig) -> Result<TestSet, TrainError> {
+    let last_day = Timestamp::from_millis(data.end() - 1).lima_day();
+    let days = i32::try_from(config.test_days).unwrap_or(i32::MAX);
+    let first_test_day = last_day.plus(1 - days);
+    let until = first_test_day.start().millis();
+    let first = data.purchases.first().map_or(until, |purchase| purchase.time);
+    let before = (until - first) / DAY_MS;
+    if before < i64::from(config.test_days) {
+        return Err(TrainError::TooShort { test_days: config.test_days, days: before.max(0) });
+    }
+    let end = data.purchases.partition_point(|purchase| purchase.time < until);
+    let mut bought: BTreeMap<u32, Vec<ItemIdx>> = BTreeMap::new();
+    for purchase in &data.purchases[end..] {
+        bought.entry(purchase.user).or_default().push(purchase.item);
+    }
+    let train = data.interactions(until);
+    let protocol = format!("time split: {first_test_day} to {last_day}, learned from {before} days before");
+    assemble(train, &bought, |_| until, protocol)
+}
+
+fn leave_one_out(data: &ShopData) -> Result<TestSet, TrainError> {
+    let all = data.interactions(i64::MAX);
+    let mut bought: BTreeMap<u32, Vec<ItemIdx>> = BTreeMap::new();
+    let mut asked_at: BTreeMap<u32, i64> = BTreeMap::new();
+    let mut kept = Vec::new();
+    for sequence in &all.sequences {
+        let last = sequence.orders.last().copied().unwrap_or(0);
+        for (place, item) in sequence.items.iter().enumerate() {
+            let (user, order) = (sequence.user.0, sequence.orders[place]);
+            if order == last && last > 0 {
+                bought.entry(user).or_default().push(*item);
+                asked_at.insert(user, sequence.times[place]);
+            } else {
+                kept.push(Purchase { time: sequence.times[place], user, order, item: *item });
+            }
+        }
+    }
+    let train = Interactions::from_purchases(Arc::clone(&data.vocabulary), &kept, data.end());
+    let protocol = "leave one out: the last order of each shopper with more than one".to_owned();
+    assemble(train, &bought, |user| asked_at.get(&user).copied().unwrap_or(i64::MAX), protocol)
+}
+
+fn assemble(
+    train: Interactions,
+    bought: &BTreeMap<u32, Vec<ItemIdx>>,
+    now: impl Fn(u32) -> i64,
+    protocol: String,
+) -> Result<TestSet, TrainError> {
+    let (mut shoppers, mut cases) = (Vec::new(), Vec::new());
+    for sequence in &train.sequences {
+        let user = sequence.user.0;
+        let Some(items) = bought.get(&user) else { continue };
+        let mut relevant_all: Vec<u32> = items.iter().map(|item| item.0).collect();
+        relevant_all.sort_unstable();
+        relevant_all.dedup();
+        let known: FxHashSet<u32> = sequence.items.iter().map(|item| item.0).collect();
+        let relevant_new = relevant_all.iter().copied().filter(|item| !known.contains(item)).collect();
+        let history_length = sequence.orders.last().map_or(0, |last| *last as usize + 1);
+        cases.push(Case { history_length, relevant_all, relevant_new });
+        let (items, times) = (sequence.items.clone(), sequence.times.clone());
+        shoppers.push(Asked { user, items, times, now: now(user) });
+    }
+    if cases.is_empty() {
+        return Err(TrainError::NobodyToJudge { from: protocol });
+    }
+    Ok(TestSet { train, shoppers, cases, protocol })
+}

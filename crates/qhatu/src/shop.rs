@@ -1,0 +1,91 @@
+//! A project's stores, opened once for a command.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use qhatu_features::Declarations;
+use qhatu_registry::Registry;
+use qhatu_store::{Catalogue, Documents, EventLog, Lake, Paths, open_documents, open_event_log};
+use qhatu_train::{Place, ShopData};
+
+use crate::config::Project;
+use crate::fault::Fault;
+
+/// What commands work on.
+pub(crate) struct Shop {
+    pub(crate) project: Project,
+    pub(crate) paths: Paths,
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) documents: Arc<dyn Documents>,
+}
+
+impl Shop {
+    /// Opens the project in `root` for reading and writing.
+    pub(crate) fn open(root: &Path) -> Result<Self, Fault> {
+        let project = Project::open(root)?;
+        let paths = project.paths();
+        let log = open_event_log(&paths.log_dir())?;
+        let documents = open_documents(&paths.metadata_dir())?;
+        Ok(Self { project, paths, log, documents })
+    }
+
+    pub(crate) fn catalogue(&self) -> Catalogue {
+        Catalogue::new(Arc::clone(&self.documents))
+    }
+
+    pub(crate) fn registry(&self) -> Registry {
+        Registry::new(Arc::clone(&self.documents), self.paths.artifacts_dir())
+    }
+
+    /// The lake with everything that the log has, and the catalogue beside it.
+    pub(crate) fn lake(&self) -> Result<Lake, Fault> {
+        let lake = Lake::open(self.paths.lake_dir())?;
+        if lake.compact(&*self.log)?.events > 0 {
+            lake.write_items(&self.catalogue().items()?)?;
+            lake.write_users(&self.catalogue().users()?)?;
+        }
+        Ok(lake)
+    }
+
+    pub(crate) fn data(&self) -> Result<ShopData, Fault> {
+        Ok(ShopData::from_lake(&self.lake()?)?)
+    }
+
+    pub(crate) fn declarations(&self) -> Result<Arc<Declarations>, Fault> {
+        declarations(&self.project)
+    }
+
+    /// Where a training reads and writes.
+    pub(crate) fn place(&self) -> Place {
+        Place {
+            work: self.paths.work_dir(),
+            model: self.project.config.registry.model.clone(),
+            gate: self.project.config.registry.gate(),
+            code_version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
+/// The built-in features and the shop's own.
+pub(crate) fn declarations(project: &Project) -> Result<Arc<Declarations>, Fault> {
+    let file = &project.config.features.declarations;
+    if file.as_os_str().is_empty() {
+        return Ok(Arc::new(Declarations::default()));
+    }
+    let path = project.root.join(file);
+    let text = std::fs::read_to_string(&path).map_err(Fault::io("read", &path))?;
+    Ok(Arc::new(Declarations::from_toml(&text)?))
+}
+
+/// Prints an answer to standard output.
+#[expect(clippy::print_stdout, reason = "standard output is where a command's answer goes")]
+pub(crate) fn say(text: impl std::fmt::Display) {
+    println!("{text}");
+}
+
+/// Prints an answer as JSON.
+pub(crate) fn say_json(answer: &impl serde::Serialize) -> Result<(), Fault> {
+    let text = serde_json::to_string_pretty(answer).map_err(|fault| Fault::Said(fault.to_string()))?;
+    say(text);
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! `qhatu train`: fit, judge, register, gate.
+
+use std::path::PathBuf;
+
+use qhatu_eval::{Report, text_table};
+use qhatu_store::write_atomic;
+use qhatu_train::{Outcome, Step};
+
+use crate::fault::Fault;
+use crate::progress::Stage;
+use crate::shop::{Shop, say};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The shop project.
+    #[arg(long, default_value = ".")]
+    dir: PathBuf,
+    /// Seed of everything random; over that of qhatu.toml.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// The models to fit, separated by commas; over those of qhatu.toml.
+    #[arg(long, value_delimiter = ',')]
+    models: Option<Vec<String>>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), Fault> {
+    let mut shop = Shop::open(&args.dir)?;
+    let config = &mut shop.project.config.train;
+    config.seed = args.seed.unwrap_or(config.seed);
+    config.models = args.models.clone().unwrap_or_else(|| config.models.clone());
+    let outcome = train(&shop)?;
+    say(text_table(&outcome.report));
+    say_outcome(&outcome);
+    Ok(())
+}
+
+/// Trains and writes the report.
+pub(crate) fn train(shop: &Shop) -> Result<Outcome, Fault> {
+    let data = shop.data()?;
+    let mut stages = Stages::default();
+    let config = &shop.project.config.train;
+    let outcome =
+        qhatu_train::train(&data, config, &shop.place(), &shop.registry(), &mut |step| stages.show(step))?;
+    stages.end();
+    write_report(shop, &outcome.report)?;
+    Ok(outcome)
+}
+
+/// Writes the report as JSON and as a page.
+pub(crate) fn write_report(shop: &Shop, report: &Report) -> Result<(), Fault> {
+    let mut report = report.clone();
+    report.about.insert("shop".to_owned(), shop.project.config.shop.name.clone());
+    let json = qhatu_eval::to_json(&report).map_err(|fault| Fault::Said(fault.to_string()))?;
+    write_atomic(&shop.paths.reports_dir().join("evaluation.json"), json.as_bytes())?;
+    Ok(())
+}
+
+pub(crate) fn say_outcome(outcome: &Outcome) {
+    let verb = if outcome.decision.promoted { "promoted to champion" } else { "not promoted" };
+    let version = &outcome.version;
+    say(format!(
+        "{} {} ({}) is {verb}; {}",
+        version.model, version.version, version.new.kind, outcome.decision.reason
+    ));
+}
+
+/// Shows the steps of a training, a stage each.
+#[derive(Default)]
+pub(crate) struct Stages {
+    now: Option<(Stage, String)>,
+}
+
+impl Stages {
+    pub(crate) fn show(&mut self, step: Step) {
+        self.end();
+        let (name, what) = match step {
+            Step::Fit(model, number, of) => ("fit", format!("{model} ({} of {of})", number + 1)),
+            Step::Judge => ("judge", "all models on the test window".to_owned()),
+            Step::Refit(model) => ("refit", format!("{model} on all data, and register")),
+        };
+        let stage = Stage::begin(name, 0);
+        stage.say(&what);
+        self.now = Some((stage, what));
+    }
+
+    pub(crate) fn end(&mut self) {
+        if let Some((stage, what)) = self.now.take() {
+            stage.end(&what);
+        }
+    }
+}
