@@ -2,8 +2,10 @@
 //! that continuous integration calls.
 
 mod process;
+mod scenario;
 mod test;
 mod tidy;
+mod tools;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

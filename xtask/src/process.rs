@@ -31,6 +31,14 @@ pub(crate) fn run_shown(
     Ok((text, status.success()))
 }
 
+/// Runs `program` with its output shown; an error where it does not succeed.
+pub(crate) fn run(root: &Path, program: &str, args: &[&str]) -> Result<(), String> {
+    match run_shown(root, program, args, &[])? {
+        (_, true) => Ok(()),
+        (_, false) => Err(format!("{program} {} failed; what it said stands above", args.join(" "))),
+    }
+}
+
 /// Runs `program` silently and returns its standard output.
 pub(crate) fn read(root: &Path, program: &str, args: &[&str]) -> Result<String, String> {
     let output = Command::new(program)

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use crate::{process, tidy};
+use crate::{process, scenario, tidy};
 
 #[derive(Default)]
 struct Count {
@@ -42,6 +42,10 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
         command(root, &["doc", "--workspace", "--no-deps", "--locked"], &[("RUSTDOCFLAGS", "-D warnings")]),
     );
     cargo_tests(root, &mut count)?;
+    match scenario::run(root) {
+        Ok(checked) => checked.into_iter().for_each(|(name, outcome)| count.check(name, outcome)),
+        Err(fault) => count.check("scenario", Err(fault)),
+    }
     println!("{} passed, {} failed, {} skipped", count.passed, count.failed, count.skipped);
     match (count.failed, count.skipped, std::env::var_os("CI")) {
         (0, 0, _) | (0, _, None) => Ok(()),

@@ -1,0 +1,133 @@
+//! The program from outside: the demo from an empty folder, its lake and features read by others, its
+//! server asked by strangers. Each check is one in the test command's count.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::{process, tools};
+
+/// The demo's last purchase, plus a millisecond: what its feature tables are as of.
+const AS_OF: &str = "2011-12-09 12:50:00.001+00";
+
+/// What was checked, and how it ended.
+pub(crate) type Checked = (&'static str, Result<(), String>);
+
+/// Runs the scenario; without the built program or Python nothing of it can run.
+pub(crate) fn run(root: &Path) -> Result<Vec<Checked>, String> {
+    process::run(root, "cargo", &["build", "--release", "--locked", "-p", "qhatu"])?;
+    let python = tools::python(root)?.to_string_lossy().into_owned();
+    let folder = root.join("target/scenario");
+    drop(fs::remove_dir_all(&folder));
+    let demo = folder.join("demo").to_string_lossy().into_owned();
+    let data = format!("{demo}/data");
+    let mut checked = vec![
+        ("demo from an empty folder", demo_prints_lists(root, &demo)),
+        ("demo again goes on where it was", demo_again_is_quick(root, &demo)),
+        ("lake and features read by DuckDB and pandas", {
+            process::run(root, &python, &["tests/python/lake_check.py", &data, AS_OF])
+        }),
+    ];
+    match Server::start(root, &demo) {
+        Err(fault) => checked.push(("server over the demo", Err(fault))),
+        Ok(server) => {
+            let base = server.base.clone();
+            checked.push(("API against its description", {
+                process::run(root, &python, &["tests/python/openapi_check.py", &base])
+            }));
+            checked.push(("the API guide's commands", {
+                process::run(root, &python, &["tests/python/guide_check.py", "docs/guides/api.md", &base])
+            }));
+            checked.push(("server drains on SIGTERM", server.stop()));
+        }
+    }
+    Ok(checked)
+}
+
+/// The release build.
+fn binary(root: &Path) -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    target.join("release/qhatu")
+}
+
+fn demo(root: &Path, dir: &str) -> Result<String, String> {
+    process::read(root, &binary(root).to_string_lossy(), &["demo", "--no-serve", "--dir", dir])
+}
+
+fn demo_prints_lists(root: &Path, dir: &str) -> Result<(), String> {
+    let printed = demo(root, dir)?;
+    eprintln!("{printed}");
+    for words in
+        ["accepted        399656", "promoted to champion", "shopper ", "blend − own_frequency", "bought"]
+    {
+        if !printed.contains(words) {
+            return Err(format!("the demo does not print {words:?}"));
+        }
+    }
+    Ok(())
+}
+
+fn demo_again_is_quick(root: &Path, dir: &str) -> Result<(), String> {
+    let start = Instant::now();
+    let printed = demo(root, dir)?;
+    if printed.contains("promoted") {
+        return Err("the demo trained again what was trained".to_owned());
+    }
+    match start.elapsed() {
+        took if took < Duration::from_secs(15) => Ok(()),
+        took => Err(format!("it took {} s", took.as_secs())),
+    }
+}
+
+/// `qhatu serve` on a free port.
+struct Server {
+    child: Child,
+    base: String,
+}
+
+impl Server {
+    fn start(root: &Path, dir: &str) -> Result<Self, String> {
+        let mut child = Command::new(binary(root))
+            .args(["serve", "--port", "0", "--dir", dir])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("cannot start the server: {error}"))?;
+        let stdout = child.stdout.take().expect("the pipe asked for above");
+        let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
+        match lines
+            .find_map(|line| Some(format!("http://{}", line.split_once("http://")?.1.trim_end_matches('/'))))
+        {
+            Some(base) => Ok(Self { child, base }),
+            None => {
+                drop(child.kill());
+                drop(child.wait());
+                Err("the server ended before it said where it listens".to_owned())
+            }
+        }
+    }
+
+    /// SIGTERM must end it well within half a minute.
+    fn stop(mut self) -> Result<(), String> {
+        process::read(Path::new("."), "kill", &[&self.child.id().to_string()])?;
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(30) {
+            match self.child.try_wait() {
+                Ok(Some(status)) if status.success() => return Ok(()),
+                Ok(Some(status)) => return Err(format!("the server ended with {status}")),
+                _ => std::thread::sleep(Duration::from_millis(50)),
+            }
+        }
+        Err("the server did not end on SIGTERM".to_owned())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It has ended already where it was stopped.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
