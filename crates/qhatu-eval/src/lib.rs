@@ -6,10 +6,12 @@
 pub mod bootstrap;
 pub mod judge;
 pub mod metrics;
+mod page;
 pub mod report;
 
 pub use bootstrap::Estimate;
 pub use judge::{
     Case, Catalogue, Comparison, Lists, ModelResult, Report, Settings, Slice, judge, paired_difference,
 };
+pub use page::html;
 pub use report::{ReportError, text_table, to_json};

@@ -93,3 +93,27 @@ fn bad_input_is_judged_as_empty_lists() {
     assert_eq!(report.models[0].targets["all"]["hit_rate_at_10"].mean, 0.0);
     assert!(judge(&[], &[], &Catalogue { shares: &[], categories: None }, &SETTINGS).slices.is_empty());
 }
+
+/// The page holds every model and verdict in both languages, escapes names, and fetches nothing.
+#[test]
+fn the_page_stands_by_itself() {
+    let lists = |name: &str, baseline, item: u32| Lists {
+        name: name.to_owned(),
+        baseline,
+        all: vec![vec![item]; 50],
+        new: vec![vec![item]; 50],
+    };
+    let case = Case { history_length: 3, relevant_all: vec![1], relevant_new: vec![1] };
+    let models = [lists("popularity", true, 2), lists("<i>own</i>", false, 1)];
+    let settings = Settings { k: 10, bootstrap_samples: 50, seed: 1 };
+    let catalogue = Catalogue { shares: &[0.0, 0.5, 0.5], categories: None };
+    let report = judge(&models, &vec![case; 50], &catalogue, &settings);
+    let page = qhatu_eval::html(&report).unwrap();
+    for words in ["&lt;i&gt;own", "es mejor que", "is better than", "<svg", "NDCG@10"] {
+        assert!(page.contains(words), "{words}");
+    }
+    for words in ["<i>own", "http://", "https://", "src="] {
+        assert!(!page.contains(words), "{words}");
+    }
+    assert!(qhatu_eval::html(&judge(&[], &[], &catalogue, &settings)).unwrap().contains("</html>"));
+}

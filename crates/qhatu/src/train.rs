@@ -52,6 +52,8 @@ pub(crate) fn write_report(shop: &Shop, report: &Report) -> Result<(), Fault> {
     report.about.insert("shop".to_owned(), shop.project.config.shop.name.clone());
     let json = qhatu_eval::to_json(&report).map_err(|fault| Fault::Said(fault.to_string()))?;
     write_atomic(&shop.paths.reports_dir().join("evaluation.json"), json.as_bytes())?;
+    let page = qhatu_eval::html(&report).map_err(|fault| Fault::Said(fault.to_string()))?;
+    write_atomic(&shop.paths.reports_dir().join("evaluation.html"), page.as_bytes())?;
     Ok(())
 }
 
