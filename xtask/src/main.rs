@@ -1,6 +1,7 @@
 //! The project's chores, run as `cargo xtask NAME`. `test` is the README's second command and all
 //! that continuous integration calls.
 
+mod bench;
 mod process;
 mod scenario;
 mod test;
@@ -15,6 +16,7 @@ usage: cargo xtask COMMAND
 
   test    format, lints, tidy, documentation and every test; ends with 'N passed, N failed, N skipped'
   tidy    arrows between crates, heads of files, budgets of packages
+  bench NAME   one benchmark, or `all`; writes benches/results and docs/reference/benchmarks.md
 ";
 
 fn main() -> ExitCode {
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
     let done = match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["test"] => test::run(&root()),
         ["tidy"] => tidy::run(&root()),
+        ["bench", name] => bench::run(&root(), name),
         _ => Err(USAGE.to_owned()),
     };
     match done {

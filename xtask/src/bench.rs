@@ -1,0 +1,163 @@
+//! `cargo xtask bench NAME`: ours against a peer, interleaved in one run on the same data, printed
+//! with the spread and kept as JSON in `benches/results/`, from which `docs/reference/benchmarks.md`
+//! is made. A benchmark never fails a test run: a ratio below its goal is written down, not hidden.
+
+mod demo;
+mod http;
+mod import;
+mod load;
+mod page;
+mod server;
+
+use std::path::Path;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use crate::process;
+
+/// Name, what it measures, and how.
+type Bench = (&'static str, &'static str, fn(&Path) -> Result<Vec<Row>, String>);
+
+const BENCHES: &[Bench] = &[
+    ("import", "file import, Online Retail CSV, against pandas", import::run),
+    ("ingest", "durable ingest over HTTP, batches of 500 and of 1", http::ingest),
+    (
+        "latency",
+        "recommendations over HTTP at 1,000 requests a second, events arriving meanwhile",
+        http::latency,
+    ),
+    ("quality", "the demo's models on its time split, three seeds", demo::quality),
+    ("demo", "the demo from the built binary to printed recommendations", demo::time),
+];
+
+/// One figure of ours, with the peer's beside it where there is one.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Row {
+    /// What was measured.
+    pub(crate) what: String,
+    /// Its unit.
+    pub(crate) unit: String,
+    /// Ours.
+    pub(crate) ours: Spread,
+    /// The peer's name with version, and its figure.
+    pub(crate) peer: Option<(String, Spread)>,
+    /// How many times better ours is, from the medians.
+    pub(crate) ratio: Option<f64>,
+    /// What is to be reached, in words.
+    pub(crate) goal: String,
+    /// Whether it is.
+    pub(crate) reached: Option<bool>,
+}
+
+/// Smallest, middle and largest of several runs.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Spread {
+    pub(crate) min: f64,
+    pub(crate) median: f64,
+    pub(crate) max: f64,
+    pub(crate) runs: usize,
+}
+
+impl Spread {
+    pub(crate) fn of(values: &[f64]) -> Self {
+        let mut sorted = values.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let at = |place: usize| sorted.get(place).copied().unwrap_or(f64::NAN);
+        Self {
+            min: at(0),
+            median: at(sorted.len() / 2),
+            max: at(sorted.len().saturating_sub(1)),
+            runs: sorted.len(),
+        }
+    }
+}
+
+/// A benchmark's outcome as it is kept.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Outcome {
+    pub(crate) name: String,
+    pub(crate) about: String,
+    pub(crate) date: String,
+    pub(crate) machine: String,
+    pub(crate) commit: String,
+    pub(crate) rows: Vec<Row>,
+}
+
+/// Runs the named benchmark, or all.
+pub(crate) fn run(root: &Path, name: &str) -> Result<(), String> {
+    if name == "page" {
+        return page::write(root);
+    }
+    let chosen: Vec<&Bench> = BENCHES.iter().filter(|bench| name == "all" || bench.0 == name).collect();
+    if chosen.is_empty() {
+        let names: Vec<String> =
+            BENCHES.iter().map(|(name, about, _)| format!("  {name:12} {about}")).collect();
+        return Err(format!(
+            "there is no benchmark {name:?}; there are all of them as `all`, and\n{}",
+            names.join("\n")
+        ));
+    }
+    process::run(root, "cargo", &["build", "--release", "--locked", "-p", "qhatu"])?;
+    for (name, about, bench) in chosen {
+        eprintln!("== bench {name}: {about}");
+        let rows = bench(root)?;
+        print_rows(&rows);
+        keep(root, name, about, rows)?;
+    }
+    page::write(root)
+}
+
+#[expect(clippy::print_stdout, reason = "the figures are this program's answer")]
+fn print_rows(rows: &[Row]) {
+    for row in rows {
+        let Spread { min, median, max, runs } = row.ours;
+        println!("{}: {median:.4} {} (min {min:.4}, max {max:.4}, {runs} runs)", row.what, row.unit);
+        if let Some((name, peer)) = &row.peer {
+            println!("    {name}: {:.4} (min {:.4}, max {:.4})", peer.median, peer.min, peer.max);
+        }
+        if let Some(ratio) = row.ratio {
+            println!("    ratio {ratio:.2}");
+        }
+        let verdict = match row.reached {
+            Some(true) => "reached",
+            Some(false) => "MISSED",
+            None => "no goal",
+        };
+        println!("    goal: {} ({verdict})", row.goal);
+    }
+}
+
+fn keep(root: &Path, name: &str, about: &str, rows: Vec<Row>) -> Result<(), String> {
+    let outcome = Outcome {
+        name: name.to_owned(),
+        about: about.to_owned(),
+        date: process::read(root, "date", &["-u", "+%Y-%m-%d"])?.trim().to_owned(),
+        machine: machine(),
+        commit: process::read(root, "git", &["rev-parse", "--short", "HEAD"])?.trim().to_owned(),
+        rows,
+    };
+    let folder = root.join("benches/results");
+    std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let text = serde_json::to_string_pretty(&outcome).map_err(|error| error.to_string())?;
+    let path = folder.join(format!("{name}.json"));
+    std::fs::write(&path, text + "\n").map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Processor and number of cores, as Linux tells it.
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name").and_then(|rest| rest.split_once(": ")))
+        .map_or("an unnamed processor", |(_, name)| name);
+    format!("{cores} cores of {model}")
+}
+
+/// Seconds that `work` takes.
+pub(crate) fn seconds(work: impl FnOnce() -> Result<(), String>) -> Result<f64, String> {
+    let start = Instant::now();
+    work()?;
+    Ok(start.elapsed().as_secs_f64())
+}
