@@ -14,6 +14,8 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::import::binary;
+pub(crate) use self::server::Server;
 use crate::process;
 
 /// Name, what it measures, and how.

@@ -2,11 +2,10 @@
 //! server asked by strangers. Each check is one in the test command's count.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::bench::{Server, binary};
 use crate::{process, tools};
 
 /// The demo's last purchase, plus a millisecond: what its feature tables are as of.
@@ -30,10 +29,10 @@ pub(crate) fn run(root: &Path) -> Result<Vec<Checked>, String> {
             process::run(root, &python, &["tests/python/lake_check.py", &data, AS_OF])
         }),
     ];
-    match Server::start(root, &demo) {
+    match Server::start(root, Path::new(&demo)) {
         Err(fault) => checked.push(("server over the demo", Err(fault))),
         Ok(server) => {
-            let base = server.base.clone();
+            let base = format!("http://{}", server.address);
             checked.push(("API against its description", {
                 process::run(root, &python, &["tests/python/openapi_check.py", &base])
             }));
@@ -44,12 +43,6 @@ pub(crate) fn run(root: &Path) -> Result<Vec<Checked>, String> {
         }
     }
     Ok(checked)
-}
-
-/// The release build.
-fn binary(root: &Path) -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    target.join("release/qhatu")
 }
 
 fn demo(root: &Path, dir: &str) -> Result<String, String> {
@@ -78,56 +71,5 @@ fn demo_again_is_quick(root: &Path, dir: &str) -> Result<(), String> {
     match start.elapsed() {
         took if took < Duration::from_secs(15) => Ok(()),
         took => Err(format!("it took {} s", took.as_secs())),
-    }
-}
-
-/// `qhatu serve` on a free port.
-struct Server {
-    child: Child,
-    base: String,
-}
-
-impl Server {
-    fn start(root: &Path, dir: &str) -> Result<Self, String> {
-        let mut child = Command::new(binary(root))
-            .args(["serve", "--port", "0", "--dir", dir])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(|error| format!("cannot start the server: {error}"))?;
-        let stdout = child.stdout.take().expect("the pipe asked for above");
-        let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
-        match lines
-            .find_map(|line| Some(format!("http://{}", line.split_once("http://")?.1.trim_end_matches('/'))))
-        {
-            Some(base) => Ok(Self { child, base }),
-            None => {
-                drop(child.kill());
-                drop(child.wait());
-                Err("the server ended before it said where it listens".to_owned())
-            }
-        }
-    }
-
-    /// SIGTERM must end it well within half a minute.
-    fn stop(mut self) -> Result<(), String> {
-        process::read(Path::new("."), "kill", &[&self.child.id().to_string()])?;
-        let start = Instant::now();
-        while start.elapsed() < Duration::from_secs(30) {
-            match self.child.try_wait() {
-                Ok(Some(status)) if status.success() => return Ok(()),
-                Ok(Some(status)) => return Err(format!("the server ended with {status}")),
-                _ => std::thread::sleep(Duration::from_millis(50)),
-            }
-        }
-        Err("the server did not end on SIGTERM".to_owned())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It has ended already where it was stopped.
-        drop(self.child.kill());
-        drop(self.child.wait());
     }
 }

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use super::import::binary;
@@ -60,16 +60,36 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Asks it to end (SIGTERM); it must do so well within half a minute, and call it a success.
+    pub(crate) fn stop(mut self) -> Result<(), String> {
+        match self.ended_within(Duration::from_secs(30)) {
+            Some(status) if status.success() => Ok(()),
+            Some(status) => Err(format!("the server ended with {status}")),
+            None => Err("the server did not end on SIGTERM".to_owned()),
+        }
+    }
+
+    fn ended_within(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let start = Instant::now();
+        Command::new("kill").arg(self.child.id().to_string()).status().ok()?;
+        while start.elapsed() < limit {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Some(status);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        None
+    }
+}
+
 impl Drop for Server {
     /// SIGTERM, so that it drains; SIGKILL where that does not end it within ten seconds.
     fn drop(&mut self) {
-        let asked = Command::new("kill").arg(self.child.id().to_string()).status();
-        let start = Instant::now();
-        while asked.is_ok() && start.elapsed() < Duration::from_secs(10) {
-            if matches!(self.child.try_wait(), Ok(Some(_))) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
+        if matches!(self.child.try_wait(), Ok(Some(_)))
+            || self.ended_within(Duration::from_secs(10)).is_some()
+        {
+            return;
         }
         drop(self.child.kill());
         drop(self.child.wait());
