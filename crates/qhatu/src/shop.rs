@@ -77,10 +77,12 @@ pub(crate) fn declarations(project: &Project) -> Result<Arc<Declarations>, Fault
     Ok(Arc::new(Declarations::from_toml(&text)?))
 }
 
-/// Prints an answer to standard output.
-#[expect(clippy::print_stdout, reason = "standard output is where a command's answer goes")]
+/// Prints an answer to standard output. Where nobody reads it any more, as behind `| head`, the program ends.
 pub(crate) fn say(text: impl std::fmt::Display) {
-    println!("{text}");
+    use std::io::Write;
+    if writeln!(std::io::stdout(), "{text}").is_err() {
+        std::process::exit(0);
+    }
 }
 
 /// Prints an answer as JSON.
