@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &[&str], usize)] = &[
     ("qhatu-ingest", &["qhatu-schema", "qhatu-store"], 115),
     ("qhatu-features", &["qhatu-schema"], 35),
     ("qhatu-nn", &[], 80),
+    ("qhatu-text", &["qhatu-nn"], 90),
     ("qhatu-models", &["qhatu-schema", "qhatu-nn"], 90),
     ("qhatu-eval", &[], 35),
     ("qhatu-registry", &["qhatu-schema", "qhatu-store"], 115),
