@@ -45,6 +45,7 @@ const ARROWS: &[(&str, &[&str], usize)] = &[
             "qhatu-train",
             "qhatu-registry",
             "qhatu-serve",
+            "qhatu-text",
         ],
         290,
     ),

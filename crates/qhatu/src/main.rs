@@ -14,6 +14,7 @@ mod models;
 mod progress;
 mod serve;
 mod shop;
+mod text;
 mod train;
 
 use std::process::ExitCode;
@@ -47,6 +48,8 @@ enum Command {
     Evaluate(evaluate::Args),
     /// Model versions: list, show, promote, roll back.
     Models(models::Args),
+    /// BERT for titles, descriptions and queries: import, encode, explain, pretrain, finetune.
+    Text(text::Args),
     /// Answer over HTTP.
     Serve(serve::Args),
 }
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Command::Train(args) => train::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Models(args) => models::run(&args),
+        Command::Text(args) => text::run(&args),
         Command::Serve(args) => serve::run(&args),
     };
     match done {
