@@ -2,6 +2,7 @@
 //! with the spread and kept as JSON in `benches/results/`, from which `docs/reference/benchmarks.md`
 //! is made. A benchmark never fails a test run: a ratio below its goal is written down, not hidden.
 
+mod bert;
 mod demo;
 mod http;
 mod import;
@@ -30,6 +31,7 @@ const BENCHES: &[Bench] = &[
         http::latency,
     ),
     ("quality", "the demo's models on its time split, three seeds", demo::quality),
+    ("bert", "BERT encoding, MiniLM-L6's shape, against PyTorch and ONNX Runtime in f32", bert::run),
     ("demo", "the demo from the built binary to printed recommendations", demo::time),
 ];
 
