@@ -8,7 +8,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ModelError, misfit};
-use crate::{blend, decayed_markov, ease, item_knn, own_frequency, popularity, recent_popularity, vmis_knn};
+use crate::{
+    blend, decayed_markov, ease, item_knn, own_frequency, popularity, recent_popularity, sasrec, vmis_knn,
+};
 
 /// What is known of a shopper when they ask. Empty for one who is new.
 #[derive(Debug, Clone, Copy)]
@@ -122,6 +124,7 @@ pub fn load_model(file: &TensorFile) -> Result<Box<dyn Recommender>, ModelError>
         item_knn::NAME => Box::new(item_knn::ItemKnn::load(file)?),
         ease::NAME => Box::new(ease::Ease::load(file)?),
         blend::NAME => Box::new(blend::Blend::load(file)?),
+        sasrec::NAME => Box::new(sasrec::SasRec::load(file)?),
         vmis_knn::NAME => Box::new(vmis_knn::VmisKnn::load(file)?),
         name => return Err(ModelError::Unknown { name: name.to_owned() }),
     })

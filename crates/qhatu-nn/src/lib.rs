@@ -1,10 +1,31 @@
 //! How a layer is computed: operations over slices of `f32`, and what they stand on.
 //!
+//! [`operation`]s are pairs of forward and backward, a file each with its formula; [`layer`]s are
+//! operations with parameters; [`Parameters`] lie in one slice, which [`AdamW`] steps, [`Ema`] averages
+//! and [`tensor_file`] keeps. No tape, no graph, no tensor type: a model calls its layers forward, then
+//! backward in turn.
+//!
 //! Only this crate knows how a matrix is multiplied. `unsafe` stands in `kernel` alone, behind safe
-//! functions that check lengths.
+//! functions that check lengths. Everything here runs on the calling thread and in a fixed order, so a
+//! result depends on neither the number of threads nor their timing.
 
+mod adamw;
+#[cfg(test)]
+mod check;
+pub mod clip;
+mod ema;
 mod kernel;
+pub mod layer;
 pub mod linalg;
+pub mod operation;
+mod parameters;
+mod random;
+mod schedule;
 pub mod tensor_file;
 
+pub use adamw::{AdamW, AdamWConfig};
+pub use ema::Ema;
 pub use kernel::{Layout, matmul};
+pub use parameters::{Initial, Parameters, Slot};
+pub use random::Stream;
+pub use schedule::{Decay, Schedule};

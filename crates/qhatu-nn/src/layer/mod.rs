@@ -1,0 +1,15 @@
+//! Layers: operations with their parameters. A layer holds no numbers, only where its tensors lie in a
+//! [`crate::Parameters`] arena; numbers, gradients and what a backward pass needs come with each call,
+//! so that one layer serves any number of threads.
+
+mod block;
+mod feed_forward;
+mod linear;
+mod norm;
+mod self_attention;
+
+pub use block::{Block, BlockConfig, BlockSaved, NormPlace};
+pub use feed_forward::{FeedForward, FeedForwardSaved};
+pub use linear::Linear;
+pub use norm::{LayerNorm, LayerNormSaved};
+pub use self_attention::{SelfAttention, SelfAttentionSaved};

@@ -1,0 +1,124 @@
+"""Writes golden.safetensors: inputs, outputs and gradients of each operation, by PyTorch in double precision.
+
+    python make.py golden.safetensors        (torch, numpy and safetensors; made with torch 2.15.0)
+
+Each case is a name, and its tensors are NAME.input…, NAME.output, NAME.d_output and NAME.d_input…; the
+gradients are those of sum(output * d_output). Numbers are rounded to f32 first, so that both sides begin
+with the same.
+"""
+
+import sys
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+
+torch.manual_seed(20110921)
+tensors = {}
+
+
+def numbers(*shape, scale=1.0):
+    return (torch.randn(*shape, dtype=torch.float32) * scale).double()
+
+
+def case(name, output, **inputs):
+    """Keeps inputs, output and the gradients of all inputs under `name`."""
+    d_output = numbers(*output.shape) if output.dim() else torch.ones((), dtype=torch.float64)
+    gradients = torch.autograd.grad(output, list(inputs.values()), d_output)
+    kept = {"output": output, "d_output": d_output, **inputs}
+    kept |= {f"d_{key}": gradient for key, gradient in zip(inputs, gradients)}
+    for key, tensor in kept.items():
+        tensors[f"{name}.{key}"] = tensor.detach().float().reshape(tensor.shape or (1,)).contiguous().clone()
+
+
+def leaf(*shape, scale=1.0):
+    return numbers(*shape, scale=scale).requires_grad_()
+
+
+def linear():
+    x, w, b = leaf(5, 7), leaf(3, 7), leaf(3)
+    case("linear", F.linear(x, w, b), x=x, w=w, b=b)
+
+
+def embedding():
+    table = leaf(6, 4)
+    case("embedding", F.embedding(torch.tensor([3, 0, 3, 5]), table), table=table)
+
+
+def layer_norm():
+    x, w, b = leaf(4, 24), leaf(24), leaf(24)
+    case("layer_norm", F.layer_norm(x, (24,), w, b, 1e-5), x=x, w=w, b=b)
+
+
+def activations():
+    for name, f in {"gelu": F.gelu, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"), "relu": F.relu}.items():
+        x = leaf(64, scale=3.0)
+        case(name, f(x), x=x)
+
+
+STARTS = [0, 1, 5, 12]
+
+
+def packed_attention(qkv, heads, causal):
+    """Each sequence by itself through PyTorch's own attention."""
+    width = qkv.shape[1] // 3
+    parts = []
+    for start, end in zip(STARTS, STARTS[1:]):
+        q, k, v = (
+            part.reshape(end - start, heads, width // heads).transpose(0, 1)
+            for part in qkv[start:end].split(width, dim=1)
+        )
+        parts.append(F.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(0, 1).reshape(-1, width))
+    return torch.cat(parts)
+
+
+def attention():
+    for causal in (True, False):
+        qkv = leaf(12, 24)
+        case("attention_causal" if causal else "attention_bidirectional", packed_attention(qkv, 2, causal), qkv=qkv)
+
+
+def cross_entropy():
+    x, w, b = leaf(6, 5), leaf(9, 5), leaf(9)
+    targets = torch.tensor([0, 8, -100, 3, 3, 7])
+    loss = F.cross_entropy(F.linear(x, w, b), targets, ignore_index=-100, reduction="sum")
+    case("cross_entropy", loss, x=x, w=w, b=b)
+
+
+def block():
+    """A layer of torch.nn.TransformerEncoderLayer, whose linear maps have the layout of ours."""
+    for norm_first in (True, False):
+        name = "block_before" if norm_first else "block_behind"
+        layer = torch.nn.TransformerEncoderLayer(
+            8, 2, 12, dropout=0.0, activation="gelu", batch_first=True, norm_first=norm_first, dtype=torch.float64
+        )
+        with torch.no_grad():
+            for parameter in layer.parameters():
+                parameter.copy_(numbers(*parameter.shape, scale=0.5))
+        x = leaf(12, 8)
+        parts = []
+        for start, end in zip(STARTS, STARTS[1:]):
+            mask = torch.nn.Transformer.generate_square_subsequent_mask(end - start, dtype=torch.float64)
+            parts.append(layer(x[None, start:end], src_mask=mask)[0])
+        named = {key.replace(".", "_"): parameter for key, parameter in layer.named_parameters()}
+        case(name, torch.cat(parts), x=x, **named)
+
+
+def adamw():
+    """Three steps on two tensors, the second without decay, with clipping to norm 1."""
+    w, b = leaf(3, 4), leaf(4)
+    tensors["adamw.w"], tensors["adamw.b"] = w.detach().float().clone(), b.detach().float().clone()
+    groups = [{"params": [w], "weight_decay": 0.1}, {"params": [b], "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=0.05, betas=(0.9, 0.98), eps=1e-8)
+    for step in range(3):
+        w.grad, b.grad = numbers(3, 4), numbers(4)
+        tensors[f"adamw.d_w{step}"], tensors[f"adamw.d_b{step}"] = w.grad.float().clone(), b.grad.float().clone()
+        torch.nn.utils.clip_grad_norm_([w, b], 1.0)
+        optimizer.step()
+    tensors["adamw.w_after"], tensors["adamw.b_after"] = w.detach().float().clone(), b.detach().float().clone()
+
+
+if __name__ == "__main__":
+    for make in (linear, embedding, layer_norm, activations, attention, cross_entropy, block, adamw):
+        make()
+    save_file(tensors, sys.argv[1])
