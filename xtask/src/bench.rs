@@ -5,9 +5,11 @@
 mod demo;
 mod http;
 mod import;
+mod knn;
 mod load;
 mod page;
 mod server;
+mod swap;
 
 use std::path::Path;
 use std::time::Instant;
@@ -29,6 +31,8 @@ const BENCHES: &[Bench] = &[
         "recommendations over HTTP at 1,000 requests a second, events arriving meanwhile",
         http::latency,
     ),
+    ("knn", "session-kNN: the kernel against the published algorithm, and over HTTP", knn::run),
+    ("swap", "a model swap under 500 requests a second", swap::run),
     ("quality", "the demo's models on its time split, three seeds", demo::quality),
     ("demo", "the demo from the built binary to printed recommendations", demo::time),
 ];

@@ -125,8 +125,14 @@ impl Recommender for Ease {
 
     fn score(&self, history: &History, scores: &mut [f32]) {
         recommender::clear(scores, self.items);
-        for (item, weight) in self.weighed(history) {
-            scores[1..].iter_mut().zip(self.row(item)).for_each(|(score, entry)| *score += weight * entry);
+        let weighed = self.weighed(history);
+        for (block, scores) in scores[1..].chunks_mut(BLOCK).enumerate() {
+            let width = scores.len();
+            let row = |at: usize| {
+                let (item, weight) = weighed[at];
+                (&self.row(item)[block * BLOCK..][..width], weight)
+            };
+            add_rows(scores, weighed.len(), row);
         }
     }
 
@@ -140,21 +146,56 @@ impl Recommender for Ease {
     }
 
     fn because(&self, history: &History, item: ItemIdx) -> Reason {
-        if !(1..=self.items).contains(&item.row()) {
-            return Reason::Popular;
+        self.because_each(history, &[item])[0]
+    }
+
+    fn because_each(&self, history: &History, items: &[ItemIdx]) -> Vec<Reason> {
+        let weighed = self.weighed(history);
+        let mut strongest: Vec<Option<(ItemIdx, f32)>> = vec![None; items.len()];
+        for (other, weight) in weighed {
+            let row = self.row(other);
+            for (kept, item) in strongest.iter_mut().zip(items) {
+                let Some(entry) = item.row().checked_sub(1).and_then(|place| row.get(place)) else {
+                    continue;
+                };
+                let share = weight * entry;
+                // Of equal ones the item of higher number.
+                if kept.is_none_or(|(_, most)| share.total_cmp(&most).is_ge()) {
+                    *kept = Some((other, share));
+                }
+            }
         }
-        let entry = |(other, weight): (ItemIdx, f32)| (other, weight * self.row(other)[item.row() - 1]);
-        let strongest = self.weighed(history).into_iter().map(entry).max_by(|a, b| a.1.total_cmp(&b.1));
-        match strongest {
-            Some((other, weight)) if weight > 0.0 => Reason::SimilarTo { item: other },
+        let reason = |strongest| match strongest {
+            Some((item, share)) if share > 0.0 => Reason::SimilarTo { item },
             _ => Reason::Popular,
-        }
+        };
+        strongest.into_iter().map(reason).collect()
     }
 
     fn save(&self) -> TensorFile {
         let mut file = recommender::new_file(NAME, &self.config);
         file.put_f32("weights", &[self.items, self.items], self.weights.clone());
         file
+    }
+}
+
+/// Scores that are summed up at a time: few enough to stay in the first cache.
+const BLOCK: usize = 1024;
+
+/// Adds `count` weighted rows to `scores`, in their order, four in one pass: each score is read and written
+/// once for four rows, and is the same to the bit as when they are added one by one.
+fn add_rows<'a>(scores: &mut [f32], count: usize, row: impl Fn(usize) -> (&'a [f32], f32)) {
+    let fours = count / 4 * 4;
+    for at in (0..fours).step_by(4) {
+        let [(a, wa), (b, wb), (c, wc), (d, wd)] = [row(at), row(at + 1), row(at + 2), row(at + 3)];
+        let entries = a.iter().zip(b).zip(c.iter().zip(d));
+        for (score, ((a, b), (c, d))) in scores.iter_mut().zip(entries) {
+            *score = *score + wa * a + wb * b + wc * c + wd * d;
+        }
+    }
+    for at in fours..count {
+        let (entries, weight) = row(at);
+        scores.iter_mut().zip(entries).for_each(|(score, entry)| *score += weight * entry);
     }
 }
 

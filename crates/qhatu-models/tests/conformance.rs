@@ -34,7 +34,7 @@ const MODELS: &[(&str, Fit, bool)] = &[
     ("item_knn", |d| Box::new(item_knn::ItemKnn::fit(d, &item_knn::Config::default())), true),
     ("ease", |d| Box::new(ease::Ease::fit(d, &ease::Config::default()).unwrap()), true),
     ("blend", |d| Box::new(blend::Blend::fit(d, &blend::Config::default(), 1).unwrap()), true),
-    ("vmis_knn", |d| Box::new(vmis_knn::VmisKnn::fit(d, &vmis_knn::Config::default())), true),
+    ("vmis_knn", |d| Box::new(vmis_knn::VmisKnn::fit(d, &vmis_knn::Config::default()).unwrap()), true),
 ];
 
 const ITEMS: u32 = 50;
@@ -156,6 +156,24 @@ fn lists_hold_what_may_be_in_them_and_no_more_than_there_is() {
             let similar = model.similar_items(ItemIdx(item), 5);
             assert!(similar.len() <= 5, "{name}");
             assert!(similar.iter().all(|scored| scored.item != ItemIdx(item)), "{name}");
+        }
+    });
+}
+
+#[test]
+fn a_list_is_the_same_however_it_is_asked() {
+    each(|name, _, model| {
+        for known in [&[][..], &[ItemIdx(1)], &[ItemIdx(5), ItemIdx(2), ItemIdx(5), ItemIdx(8)]] {
+            let times: Vec<i64> = (0..known.len() as i64).map(|day| day * DAY).collect();
+            let history = History { items: known, times: &times, now: 9 * DAY };
+            let barred = |item: ItemIdx| item.0 % 5 == 3;
+            let whole = top_k(&scores(model, &history), 7, barred);
+            let asked = model.recommend(&history, 7, &barred);
+            assert_eq!(asked, whole[..asked.len()], "{name}");
+            assert!(whole[asked.len()..].iter().all(|scored| scored.score == 0.0), "{name}");
+            let items: Vec<ItemIdx> = (0..=ITEMS + 1).map(ItemIdx).collect();
+            let one_by_one: Vec<_> = items.iter().map(|&item| model.because(&history, item)).collect();
+            assert_eq!(model.because_each(&history, &items), one_by_one, "{name}");
         }
     });
 }

@@ -27,7 +27,7 @@ pub(crate) fn fit(
         "decayed_markov" => Box::new(DecayedMarkov::fit(data, &config.decayed_markov)),
         "item_knn" => Box::new(ItemKnn::fit(data, &config.item_knn)),
         "ease" => Box::new(Ease::fit(data, &config.ease)?),
-        "vmis_knn" => Box::new(VmisKnn::fit(data, &config.vmis_knn)),
+        "vmis_knn" => Box::new(VmisKnn::fit(data, &config.vmis_knn)?),
         "blend" => Box::new(Blend::fit(data, &config.blend, config.seed)?),
         name => return Err(crate::config::unknown(name)),
     })
