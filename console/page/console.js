@@ -15,7 +15,7 @@ const TEXTS = {
     noteUser: (n) => (n === 1 ? "1 movimiento, el más reciente primero." : `${n} movimientos, los más recientes primero.`),
     noteVisit: "Pulse «Ver producto» en una lista: queda registrado como una vista de esta visita y la lista siguiente cambia.",
     nothing: "Todavía no hay movimientos.", emptyList: "Ningún producto cumple lo pedido.",
-    made: (version, ms) => `${version} · ${ms} ms`, only: "Solo aquí", viewItem: "Ver producto",
+    made: (version, ms) => `${version} · ${ms} ms`, only: "Solo aquí", inBoth: "En ambas", viewItem: "Ver producto",
     shared: (both, of) => (both === of ? `Las dos listas tienen los mismos ${of} productos.` : `Coinciden en ${both} de ${of} productos.`),
     barA: (n) => `Solo A: ${n}`, barBoth: (n) => `En ambas: ${n}`, barB: (n) => `Solo B: ${n}`,
     code: "Código", score: "puntaje",
@@ -40,7 +40,7 @@ const TEXTS = {
     noteUser: (n) => (n === 1 ? "1 action, latest first." : `${n} actions, latest first.`),
     noteVisit: "Press “View product” in a list: it is recorded as a view of this visit, and the next list changes.",
     nothing: "No actions yet.", emptyList: "No product meets what was asked.",
-    made: (version, ms) => `${version} · ${ms} ms`, only: "Only here", viewItem: "View product",
+    made: (version, ms) => `${version} · ${ms} ms`, only: "Only here", inBoth: "In both", viewItem: "View product",
     shared: (both, of) => (both === of ? `Both lists hold the same ${of} products.` : `${both} of ${of} products are in both lists.`),
     barA: (n) => `Only A: ${n}`, barBoth: (n) => `In both: ${n}`, barB: (n) => `Only B: ${n}`,
     code: "Code", score: "score",
@@ -208,12 +208,15 @@ function drawList(side, answer, others) {
   at(`version-${side}`).replaceChildren(mix(answer), make("span", "", words.made(answer.model_version, answer.took)));
   const list = at(`list-${side}`);
   list.replaceChildren();
+  // What fewer items share is marked: those in both lists, or those in this one alone.
+  const rare = 2 * answer.items.filter((item) => others.has(item.item_id)).length < answer.items.length;
   answer.items.forEach((item, place) => {
     const line = make("li");
     line.append(make("span", "place", `${place + 1}`), tile(item), make("span", "name", name(item)), make("span", "money", money(item.price)));
     const why = make("span", `why ${groupOf(item)}`, item.reason.text[state.language]);
-    const detail = make("span", "detail", `${words.code} ${item.item_id} · ${words.score} ${item.score.toPrecision(3)}`);
-    if (!others.has(item.item_id)) detail.prepend(make("span", "tag only", words.only));
+    const score = item.score >= 0.001 ? ` · ${words.score} ${item.score.toFixed(3)}` : "";
+    const detail = make("span", "detail", `${words.code} ${item.item_id}${score}`);
+    if (others.has(item.item_id) === rare) detail.prepend(make("span", "tag only", rare ? words.inBoth : words.only));
     line.append(why, detail);
     if (!state.who.user) {
       const view = make("button", "", words.viewItem);
