@@ -39,6 +39,9 @@ pub(crate) fn run(root: &Path) -> Result<Vec<Checked>, String> {
             checked.push(("the API guide's commands", {
                 process::run(root, &python, &["tests/python/guide_check.py", "docs/guides/api.md", &base])
             }));
+            checked.push(("what the guide promises of lists", {
+                process::run(root, &python, &["tests/python/server_check.py", &base])
+            }));
             checked.push(("server drains on SIGTERM", server.stop()));
         }
     }

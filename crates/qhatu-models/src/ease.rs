@@ -180,7 +180,7 @@ impl Recommender for Ease {
 }
 
 /// Scores that are summed up at a time: few enough to stay in the first cache.
-const BLOCK: usize = 1024;
+const BLOCK: usize = 4096;
 
 /// Adds `count` weighted rows to `scores`, in their order, four in one pass: each score is read and written
 /// once for four rows, and is the same to the bit as when they are added one by one.

@@ -616,6 +616,25 @@ fn a_real_socket_is_served_and_drained() {
 }
 
 #[test]
+fn a_request_in_progress_is_answered_while_the_server_stops() {
+    let server = listen(config());
+    let body = view("late", "s-late", "P001").to_string();
+    let mut caller = server.connect();
+    let head = "POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nExpect: 100-continue";
+    write!(caller, "{head}\r\nContent-Length: {}\r\n\r\n", body.len()).unwrap();
+    let mut said = [0; 25];
+    caller.read_exact(&mut said).unwrap();
+    assert_eq!(&said, b"HTTP/1.1 100 Continue\r\n\r\n", "it waits for the body");
+    let Listening { stop, server, .. } = server;
+    stop.send(()).unwrap();
+    caller.write_all(body.as_bytes()).unwrap();
+    let mut answer = String::new();
+    caller.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("\"accepted\":1"), "{answer}");
+    server.join().unwrap().unwrap();
+}
+
+#[test]
 fn a_client_that_never_ends_its_headers_is_let_go() {
     let server = listen(ServeConfig { header_timeout_seconds: 1, ..config() });
     let mut slow = server.connect();

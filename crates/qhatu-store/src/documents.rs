@@ -30,6 +30,19 @@ pub trait Documents: Send + Sync {
     fn put(&self, kind: &str, key: &str, body: &Value) -> Result<u64, StoreError>;
     /// Puts many at once: all or none.
     fn put_many(&self, kind: &str, entries: &[(String, Value)]) -> Result<(), StoreError>;
+    /// Puts many whose bodies are JSON already: all or none. For writers who would otherwise build a tree of
+    /// each body only to have it written out again.
+    fn put_texts(&self, kind: &str, entries: &[(String, String)]) -> Result<(), StoreError> {
+        let parse = |(key, text): &(String, String)| {
+            let damaged = |error| StoreError::Damaged {
+                path: PathBuf::new(),
+                fault: format!("document {kind}/{key}: {error}"),
+            };
+            serde_json::from_str(text).map(|body| (key.clone(), body)).map_err(damaged)
+        };
+        let entries: Vec<(String, Value)> = entries.iter().map(parse).collect::<Result<_, _>>()?;
+        self.put_many(kind, &entries)
+    }
     /// Puts a document where the present revision is `expected` (0: there is none).
     fn put_if(&self, kind: &str, key: &str, expected: u64, body: &Value) -> Result<u64, StoreError>;
     /// The document, if there is one.
@@ -76,6 +89,22 @@ impl SqliteDocuments {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn put_all<'a, T: rusqlite::ToSql>(
+        &self,
+        kind: &str,
+        entries: impl Iterator<Item = (&'a str, T)>,
+    ) -> Result<(), StoreError> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction().map_err(|e| self.fault(e))?;
+        {
+            let mut statement = transaction.prepare_cached(PUT).map_err(|e| self.fault(e))?;
+            for (key, body) in entries {
+                statement.query_row(params![kind, key, body], |_| Ok(())).map_err(|e| self.fault(e))?;
+            }
+        }
+        transaction.commit().map_err(|e| self.fault(e))
+    }
+
     fn fault(&self, source: rusqlite::Error) -> StoreError {
         StoreError::Database { path: self.path.clone(), source }
     }
@@ -100,17 +129,11 @@ impl Documents for SqliteDocuments {
     }
 
     fn put_many(&self, kind: &str, entries: &[(String, Value)]) -> Result<(), StoreError> {
-        let mut connection = self.connection();
-        let transaction = connection.transaction().map_err(|e| self.fault(e))?;
-        {
-            let mut statement = transaction.prepare_cached(PUT).map_err(|e| self.fault(e))?;
-            for (key, body) in entries {
-                statement
-                    .query_row(params![kind, key, body.to_string()], |_| Ok(()))
-                    .map_err(|e| self.fault(e))?;
-            }
-        }
-        transaction.commit().map_err(|e| self.fault(e))
+        self.put_all(kind, entries.iter().map(|(key, body)| (key.as_str(), body.to_string())))
+    }
+
+    fn put_texts(&self, kind: &str, entries: &[(String, String)]) -> Result<(), StoreError> {
+        self.put_all(kind, entries.iter().map(|(key, text)| (key.as_str(), text.as_str())))
     }
 
     fn put_if(&self, kind: &str, key: &str, expected: u64, body: &Value) -> Result<u64, StoreError> {

@@ -101,6 +101,9 @@ fn documents_have_revisions_and_an_order() {
         assert!(matches!(conflict, StoreError::Conflict { expected: 0, found: 1, .. }), "{conflict}");
         assert_eq!(documents.put_if("k", "a", 1, &json!("changed")).unwrap(), 2);
         documents.put_many("k", &[("c".into(), json!(1)), ("b".into(), json!(3))]).unwrap();
+        documents.put_texts("texts", &[("t".into(), r#"{"b": [1.5, "ñ"], "a": null}"#.into())]).unwrap();
+        let text = documents.get("texts", "t").unwrap().unwrap();
+        assert_eq!((text.revision, text.body), (1, json!({"a": null, "b": [1.5, "ñ"]})));
         let all = documents.list("k", None, 10).unwrap();
         let seen: Vec<_> = all.iter().map(|d| (d.key.as_str(), d.revision, d.body.clone())).collect();
         assert_eq!(seen, [("a", 2, json!("changed")), ("b", 3, json!(3)), ("c", 1, json!(1))]);

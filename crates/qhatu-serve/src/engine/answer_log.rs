@@ -138,9 +138,9 @@ impl Shared {
         if batch.is_empty() {
             return;
         }
-        let entries: Vec<(String, Value)> =
-            batch.iter().map(|(id, answer)| (id.clone(), as_json(&**answer))).collect();
-        if let Err(error) = self.documents.put_many(KIND, &entries) {
+        let entries: Vec<(String, String)> =
+            batch.iter().map(|(id, answer)| (id.clone(), as_text(&**answer))).collect();
+        if let Err(error) = self.documents.put_texts(KIND, &entries) {
             tracing::error!(%error, answers = entries.len(), "served answers could not be stored; trying again");
             let mut buffer = self.lock();
             for (id, answer) in batch {
@@ -170,6 +170,10 @@ impl Shared {
         }
         Ok(())
     }
+}
+
+fn as_text(answer: &impl Serialize) -> String {
+    serde_json::to_string(answer).expect("texts, numbers and lists with text keys are always JSON")
 }
 
 fn as_json(answer: &impl Serialize) -> Value {
