@@ -11,7 +11,6 @@ use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
-use crate::DAY_MS;
 use crate::error::{ModelError, misfit};
 use crate::interactions::Interactions;
 use crate::item_knn::{distinct, shoppers};
@@ -101,13 +100,7 @@ impl Ease {
             let kept = last.entry(item).or_insert(time);
             *kept = time.max(*kept);
         }
-        let weight = |time: i64| match self.config.history_half_life_days {
-            half_life if half_life > 0.0 => {
-                let days = history.now.saturating_sub(time).max(0) as f64 / DAY_MS;
-                (-days / half_life).exp2() as f32
-            }
-            _ => 1.0,
-        };
+        let weight = |time| recommender::faded(history.now, time, self.config.history_half_life_days);
         let mut weighed: Vec<_> = last.into_iter().map(|(item, time)| (item, weight(time))).collect();
         weighed.sort_unstable_by_key(|(item, _)| *item);
         weighed
