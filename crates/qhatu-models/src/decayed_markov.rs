@@ -33,7 +33,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { window: 10, k: 500, normalization: 0.5 }
+        Self { window: 3, k: 500, normalization: 0.25 }
     }
 }
 

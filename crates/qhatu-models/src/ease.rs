@@ -33,7 +33,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { regularization: 200.0, history_half_life_days: 0.0 }
+        Self { regularization: 200.0, history_half_life_days: 60.0 }
     }
 }
 

@@ -33,7 +33,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { k: 5, shrinkage: 0.0, history_half_life_days: 180.0 }
+        Self { k: 3, shrinkage: 50.0, history_half_life_days: 60.0 }
     }
 }
 

@@ -24,7 +24,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { days: 7.0 }
+        Self { days: 14.0 }
     }
 }
 

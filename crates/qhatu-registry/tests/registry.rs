@@ -99,8 +99,9 @@ fn evidence_of_an_earlier_champion_promotes_nobody() {
         .map(|number| registry.register("shop", new_version(0.3), &files("x"), at(number)).unwrap())
         .collect();
     let outcomes: Vec<_> = std::thread::scope(|scope| {
+        let (registry, gate) = (&registry, &gate);
         let promote =
-            |version| scope.spawn(|| registry.promote(version, &gate, &evidence(0.3, 0.1, None), at(20)));
+            |version| scope.spawn(move || registry.promote(version, gate, &evidence(0.3, 0.1, None), at(20)));
         let running: Vec<_> = versions.iter().map(promote).collect();
         running.into_iter().map(|thread| thread.join().unwrap()).collect()
     });

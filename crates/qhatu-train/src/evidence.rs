@@ -23,8 +23,8 @@ pub(crate) fn evidence(
     let (target, _) = measured.gate_metric();
     let candidate = measured.figure(&winner.lists.name).unwrap_or(f64::NAN);
     let against = |champion: Option<u64>, name: String, lists: &Lists, reference: f64| {
-        let settings = settings(measured.config);
-        let gap = paired_difference(&winner.lists, lists, &measured.test.cases, &settings, target);
+        let settings = settings(measured.task.config);
+        let gap = paired_difference(&winner.lists, lists, &measured.task.test.cases, &settings, target);
         Evidence { candidate, against: name, reference, interval: Some((gap.low, gap.high)), champion }
     };
     if let Some(champion) = registry.alias(&measured.place.model, "champion")? {
@@ -39,7 +39,7 @@ pub(crate) fn evidence(
             let reference = measured.figure(baseline).unwrap_or(f64::NAN);
             Ok(against(None, baseline.to_owned(), &found.lists, reference))
         }
-        None => Err(no_baseline(&measured.config.models)),
+        None => Err(no_baseline(&measured.task.config.models)),
     }
 }
 
@@ -57,9 +57,9 @@ fn alone(measured: &Measured, lists: &Lists) -> Result<f64, TrainError> {
     let (target, metric) = measured.gate_metric();
     let report = judge(
         std::slice::from_ref(lists),
-        &measured.test.cases,
+        &measured.task.test.cases,
         &catalogue(&measured.buyers, &measured.shares),
-        &settings(measured.config),
+        &settings(measured.task.config),
     )?;
     let found = report.models.first().and_then(|model| model.targets.get(target)?.get(metric));
     Ok(found.map_or(f64::NAN, |estimate| estimate.mean))
@@ -78,17 +78,17 @@ fn champion_lists(
         name => artifact.files.get(name).map(Vec::as_slice),
     };
     let (vocabulary, model) = saved::from_files(file)?;
-    let own = &measured.data.vocabulary;
+    let own = &measured.task.data.vocabulary;
     let theirs =
         |item: &ItemIdx| own.item(*item).and_then(|id| vocabulary.idx(id)).unwrap_or(ItemIdx::PADDING);
     let ours: Vec<u32> = std::iter::once(0)
         .chain(vocabulary.items().iter().map(|id| own.idx(id).map_or(0, |idx| idx.0)))
         .collect();
-    let mut translated = measured.test.clone();
+    let mut translated = measured.task.test.clone();
     for shopper in &mut translated.shoppers {
         shopper.items.iter_mut().for_each(|item| *item = theirs(item));
     }
-    let mut lists = lists("champion", &*model, &translated, measured.config.k);
+    let mut lists = lists("champion", &*model, &translated, measured.task.config.k);
     for list in lists.all.iter_mut().chain(&mut lists.new) {
         list.iter_mut().for_each(|item| *item = ours[*item as usize]);
     }

@@ -50,7 +50,7 @@ pub(crate) fn fit_all(
     for (number, name) in task.config.models.iter().enumerate() {
         show(Step::Fit(name.clone(), number, task.config.models.len()));
         watch.begin(name)?;
-        match fit_or_load(name, task) {
+        match fit_or_load(name, task, show) {
             Ok(model) => {
                 let lists = lists(name, &*model, task.test, task.config.k);
                 judged.push(Judged { model, lists });
@@ -66,28 +66,51 @@ pub(crate) fn fit_all(
 
 /// A model that an earlier training of the same data, split, settings and program fitted is loaded. Only the test's
 /// training rows are given to a model; the rows that judge are not within its reach.
-fn fit_or_load(name: &str, task: &Task) -> Result<Box<dyn Recommender>, TrainError> {
-    let path = task.work.join(format!("{name}-{}.safetensors", stamp(name, task)));
+fn fit_or_load(
+    name: &str,
+    task: &Task,
+    show: &mut dyn FnMut(Step),
+) -> Result<Box<dyn Recommender>, TrainError> {
+    let stamp = task.stamp(name, &task.test.protocol);
+    let path = task.work.join(format!("{name}-{stamp}.safetensors"));
     if let Ok(bytes) = fs::read(&path) {
         let damaged = |fault: ModelError| TrainError::Work { path: path.clone(), fault: fault.to_string() };
         let file = TensorFile::from_bytes(&bytes).map_err(|fault| damaged(fault.into()))?;
         return load_model(&file).map_err(damaged);
     }
-    let model = fit::fit(name, &task.test.train, task.config)?;
+    let checkpoint = task.work.join(format!("{name}-{stamp}.checkpoint"));
+    let model = fit::fit(name, &task.test.train, task.config, Some(&checkpoint), show)?;
     write_atomic(&path, &model.save().to_bytes().map_err(ModelError::from)?)?;
+    // The whole model stands; how far it was is of no more use.
+    drop(fs::remove_file(checkpoint));
     Ok(model)
 }
 
-/// What a fitted model depends on, as a short name. The seed only matters to those that are learned.
-fn stamp(name: &str, task: &Task) -> String {
-    let mut hash = Sha256::new();
-    let settings = fit::settings(name, task.config).to_string();
-    let seed = if LEARNED.contains(&name) { task.config.seed.to_string() } else { String::new() };
-    for text in [&task.data.fingerprint, &task.test.protocol, &settings, &seed, task.code_version] {
-        hash.update((text.len() as u64).to_le_bytes());
-        hash.update(text);
+impl Task<'_> {
+    /// Fits a model on all data, the test window included.
+    pub(crate) fn refit(
+        &self,
+        name: &str,
+        show: &mut dyn FnMut(Step),
+    ) -> Result<Box<dyn Recommender>, TrainError> {
+        let all = self.data.interactions(self.data.end());
+        let checkpoint = self.work.join(format!("{name}-{}.checkpoint", self.stamp(name, "all data")));
+        let model = fit::fit(name, &all, self.config, Some(&checkpoint), show)?;
+        drop(fs::remove_file(checkpoint));
+        Ok(model)
     }
-    hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+
+    /// What a fitted model depends on, as a short name. The seed only matters to those that are learned.
+    fn stamp(&self, name: &str, rows: &str) -> String {
+        let mut hash = Sha256::new();
+        let settings = fit::settings(name, self.config).to_string();
+        let seed = if LEARNED.contains(&name) { self.config.seed.to_string() } else { String::new() };
+        for text in [&self.data.fingerprint, rows, &settings, &seed, self.code_version] {
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(text);
+        }
+        hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 /// The lists of a model for every shopper of a test, `k` items each, on all threads.

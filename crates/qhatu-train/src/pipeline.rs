@@ -105,27 +105,24 @@ pub fn train(
     let shares = test.shares(&buyers);
     let report = report(data, &test, &judged, config, &catalogue(&buyers, &shares))?;
     let runs = runs.finish(&report)?;
-    let measured = Measured { data, config, place, report: &report, test: &test, runs, buyers, shares };
+    let measured = Measured { task: &task, place, report: &report, runs, buyers, shares };
     let order = measured.best_first(&judged);
     let Some(winner) = order.first() else { return Err(no_baseline(&config.models)) };
     show(Step::Refit(winner.lists.name.clone()));
-    let now = Timestamp::now();
-    let version = measured.register(registry, winner, config.refit, now)?;
+    let version = measured.register(registry, winner, config.refit, show)?;
     let decision = measured.ask_gate(registry, &version, winner, &judged)?;
     if let Some(second) = order.get(1) {
-        let second = measured.register(registry, second, false, now)?;
-        registry.point(&second, "challenger", "second best of its training", now)?;
+        let second = measured.register(registry, second, false, show)?;
+        registry.point(&second, "challenger", "second best of its training", Timestamp::now())?;
     }
     Ok(Outcome { report, version, decision })
 }
 
 /// Everything that versions and the gate are told of a judgement.
 pub(crate) struct Measured<'a> {
-    pub(crate) data: &'a ShopData,
-    pub(crate) config: &'a TrainConfig,
+    pub(crate) task: &'a Task<'a>,
     pub(crate) place: &'a Place,
     pub(crate) report: &'a Report,
-    pub(crate) test: &'a TestSet,
     /// Run ids by model.
     pub(crate) runs: BTreeMap<String, String>,
     pub(crate) buyers: Vec<Vec<u32>>,
@@ -176,15 +173,12 @@ impl Measured<'_> {
         registry: &Registry,
         judged: &Judged,
         refit: bool,
-        now: Timestamp,
+        show: &mut dyn FnMut(Step),
     ) -> Result<ModelVersion, TrainError> {
         let name = judged.lists.name.as_str();
-        let vocabulary = &self.data.vocabulary;
+        let vocabulary = &self.task.data.vocabulary;
         let mut files = match refit {
-            true => {
-                let all = self.data.interactions(self.data.end());
-                saved::to_files(&*fit::fit(name, &all, self.config)?, vocabulary)?
-            }
+            true => saved::to_files(&*self.task.refit(name, show)?, vocabulary)?,
             false => saved::to_files(&*judged.model, vocabulary)?,
         };
         if refit {
@@ -195,15 +189,15 @@ impl Measured<'_> {
         let baselines = self.report.models.iter().filter(|model| model.baseline);
         let new = NewVersion {
             kind: name.to_owned(),
-            config: fit::settings(name, self.config),
+            config: fit::settings(name, self.task.config),
             run_id: self.runs.get(name).cloned().unwrap_or_default(),
-            data_fingerprint: self.data.fingerprint.clone(),
+            data_fingerprint: self.task.data.fingerprint.clone(),
             code_version: self.place.code_version.clone(),
-            protocol: self.test.protocol.clone(),
+            protocol: self.task.test.protocol.clone(),
             metrics: figures(self.report, name),
             baselines: baselines.map(|m| (m.name.clone(), figures(self.report, &m.name))).collect(),
         };
-        Ok(registry.register(&self.place.model, new, &files, now)?)
+        Ok(registry.register(&self.place.model, new, &files, Timestamp::now())?)
     }
 }
 
