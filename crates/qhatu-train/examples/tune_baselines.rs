@@ -131,12 +131,15 @@ fn decayed_markovs(test: &TestSet) -> Result<Vec<Found>, Box<dyn Error>> {
 
 fn vmis_knns(test: &TestSet) -> Result<Vec<Found>, Box<dyn Error>> {
     let mut found = Vec::new();
-    for m in [200, 500, 2000] {
-        for k in [50, 100, 200, 500] {
-            for max_length in [10, 30, 100, 300] {
-                let config = vmis_knn::Config { m, k, max_length };
-                let model = vmis_knn::VmisKnn::fit(&test.train, &config);
-                found.push(measured(test, &model, format!("{config:?}"), config == Default::default())?);
+    for (m, k) in [(200, 200), (200, 500), (500, 100), (500, 500)] {
+        for max_length in [30, 100] {
+            for position_decay in [0.0, 20.0] {
+                for normalize in [false, true] {
+                    let plain = vmis_knn::Config::default();
+                    let config = vmis_knn::Config { m, k, max_length, position_decay, normalize, ..plain };
+                    let model = vmis_knn::VmisKnn::fit(&test.train, &config)?;
+                    found.push(measured(test, &model, format!("{config:?}"), config == plain)?);
+                }
             }
         }
     }
