@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::import::binary;
+pub(crate) use self::import::{binary, target};
 pub(crate) use self::server::Server;
 use crate::process;
 

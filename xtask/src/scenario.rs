@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::bench::{Server, binary};
+use crate::bench::{Server, binary, target};
 use crate::{process, tools};
 
 /// The demo's last purchase, plus a millisecond: what its feature tables are as of.
@@ -23,6 +23,7 @@ pub(crate) fn run(root: &Path) -> Result<Vec<Checked>, String> {
     let demo = folder.join("demo").to_string_lossy().into_owned();
     let data = format!("{demo}/data");
     let mut checked = vec![
+        ("measures against trec_eval and numpy", measures_agree(root, &python)),
         ("demo from an empty folder", demo_prints_lists(root, &demo)),
         ("demo again goes on where it was", demo_again_is_quick(root, &demo)),
         ("lake and features read by DuckDB and pandas", {
@@ -46,6 +47,17 @@ pub(crate) fn run(root: &Path) -> Result<Vec<Checked>, String> {
         }
     }
     Ok(checked)
+}
+
+/// Our measures on shared cases, recomputed by trec_eval and by numpy.
+fn measures_agree(root: &Path, python: &str) -> Result<(), String> {
+    process::run(root, "cargo", &["build", "--workspace", "--locked", "--example", "shared_cases"])?;
+    let example = target(root).join("debug/examples/shared_cases");
+    let cases = process::read(root, &example.to_string_lossy(), &[])?;
+    let path = root.join("target/scenario/cases.json");
+    let written = fs::create_dir_all(root.join("target/scenario")).and_then(|()| fs::write(&path, cases));
+    written.map_err(|error| format!("{}: {error}", path.display()))?;
+    process::run(root, python, &["tests/python/metrics_check.py", &path.to_string_lossy()])
 }
 
 fn demo(root: &Path, dir: &str) -> Result<String, String> {

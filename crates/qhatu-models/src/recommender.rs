@@ -8,6 +8,7 @@ use qhatu_schema::ItemIdx;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::DAY_MS;
 use crate::error::{ModelError, misfit};
 use crate::{
     blend, decayed_markov, ease, item_knn, own_frequency, popularity, recent_popularity, sasrec, vmis_knn,
@@ -181,6 +182,18 @@ pub(crate) fn clear(scores: &mut [f32], catalogue_size: usize) {
     assert_eq!(scores.len(), catalogue_size + 1, "a score for every item and for padding");
     scores.fill(0.0);
     scores[0] = f32::NEG_INFINITY;
+}
+
+/// The weight at `now` of what happened at `time` (both in milliseconds): 1 for what is new, half after each half-life.
+/// A half-life that is not above 0 means that nothing fades.
+pub(crate) fn faded(now: i64, time: i64, half_life_days: f64) -> f32 {
+    match half_life_days {
+        half_life if half_life > 0.0 => {
+            let days = now.saturating_sub(time).max(0) as f64 / DAY_MS;
+            (-days / half_life).exp2() as f32
+        }
+        _ => 1.0,
+    }
 }
 
 /// The `k` best items in falling order; ties go to the lower index; padding and what `exclude` takes out

@@ -31,7 +31,12 @@ const MODELS: &[(&str, Fit, bool)] = &[
         |d| Box::new(decayed_markov::DecayedMarkov::fit(d, &decayed_markov::Config::default())),
         true,
     ),
-    ("item_knn", |d| Box::new(item_knn::ItemKnn::fit(d, &item_knn::Config::default())), true),
+    // On the checkerboard all neighbours are equally near, so all of them must vote.
+    (
+        "item_knn",
+        |d| Box::new(item_knn::ItemKnn::fit(d, &item_knn::Config { k: 50, ..Default::default() })),
+        true,
+    ),
     ("ease", |d| Box::new(ease::Ease::fit(d, &ease::Config::default()).unwrap()), true),
     ("blend", |d| Box::new(blend::Blend::fit(d, &blend::Config::default(), 1).unwrap()), true),
     ("vmis_knn", |d| Box::new(vmis_knn::VmisKnn::fit(d, &vmis_knn::Config::default()).unwrap()), true),

@@ -92,8 +92,16 @@ impl TrainConfig {
     /// # Errors
     /// The first setting that makes no sense.
     pub fn check(&self) -> Result<(), TrainError> {
-        for name in &self.models {
+        for (place, name) in self.models.iter().enumerate() {
             known(name)?;
+            if self.models[..place].contains(name) {
+                let (key, hint) = ("models", "each model is named once");
+                return Err(TrainError::Setting { key, value: self.models.join(", "), hint });
+            }
+        }
+        if self.models.is_empty() {
+            let (key, hint) = ("models", "name at least one model");
+            return Err(TrainError::Setting { key, value: "[]".to_owned(), hint });
         }
         let zero = |key, hint| Err(TrainError::Setting { key, value: "0".to_owned(), hint });
         match self {

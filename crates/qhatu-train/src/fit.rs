@@ -1,5 +1,7 @@
 //! A model's name and settings become a fitted model.
 
+use std::path::Path;
+
 use qhatu_models::blend::Blend;
 use qhatu_models::decayed_markov::DecayedMarkov;
 use qhatu_models::ease::Ease;
@@ -13,12 +15,16 @@ use serde_json::{Value, json};
 
 use crate::config::TrainConfig;
 use crate::error::TrainError;
+use crate::pipeline::Step;
 
-/// Fits the model of a name.
+/// Fits the model of a name. One that takes many epochs may keep a checkpoint in the file given, go on from it, and tell
+/// how far it is; none here does.
 pub(crate) fn fit(
     name: &str,
     data: &Interactions,
     config: &TrainConfig,
+    _checkpoint: Option<&Path>,
+    _show: &mut dyn FnMut(Step),
 ) -> Result<Box<dyn Recommender>, TrainError> {
     Ok(match name {
         "popularity" => Box::new(Popularity::fit(data, &popularity::Config {})),

@@ -97,6 +97,7 @@ fn learn(shop: &Shop, data: &ShopData, seed: u64) -> Result<Report, Fault> {
         && let Some(report) =
             fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Report>(&bytes).ok())
         && report.about.get("seed") == Some(&seed.to_string())
+        && report.about.get("data_fingerprint") == Some(&data.fingerprint)
     {
         return Ok(report);
     }

@@ -8,7 +8,7 @@ use qhatu_train::{Outcome, Step};
 
 use crate::fault::Fault;
 use crate::progress::Stage;
-use crate::shop::{Shop, say};
+use crate::shop::{CODE_VERSION, Shop, say};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -42,19 +42,22 @@ pub(crate) fn train(shop: &Shop) -> Result<Outcome, Fault> {
     let outcome =
         qhatu_train::train(&data, config, &shop.place(), &shop.registry(), &mut |step| stages.show(step))?;
     stages.end();
-    write_report(shop, &outcome.report)?;
+    write_report(shop, &outcome.report, "evaluation")?;
     Ok(outcome)
 }
 
-/// Writes the report as JSON and as a page.
-pub(crate) fn write_report(shop: &Shop, report: &Report) -> Result<(), Fault> {
+/// Writes the report as JSON and as a page, whose path it gives.
+pub(crate) fn write_report(shop: &Shop, report: &Report, name: &str) -> Result<PathBuf, Fault> {
     let mut report = report.clone();
     report.about.insert("shop".to_owned(), shop.project.config.shop.name.clone());
-    let json = qhatu_eval::to_json(&report).map_err(|fault| Fault::Said(fault.to_string()))?;
-    write_atomic(&shop.paths.reports_dir().join("evaluation.json"), json.as_bytes())?;
-    let page = qhatu_eval::html(&report).map_err(|fault| Fault::Said(fault.to_string()))?;
-    write_atomic(&shop.paths.reports_dir().join("evaluation.html"), page.as_bytes())?;
-    Ok(())
+    report.about.insert("code_version".to_owned(), CODE_VERSION.to_owned());
+    let said = |fault: qhatu_eval::ReportError| Fault::Said(fault.to_string());
+    let folder = shop.paths.reports_dir();
+    let json = qhatu_eval::to_json(&report).map_err(said)?;
+    write_atomic(&folder.join(format!("{name}.json")), json.as_bytes())?;
+    let page = folder.join(format!("{name}.html"));
+    write_atomic(&page, qhatu_eval::html(&report).map_err(said)?.as_bytes())?;
+    Ok(page)
 }
 
 pub(crate) fn say_outcome(outcome: &Outcome) {

@@ -60,6 +60,10 @@ fn ingest(root: &Path, folder: &Path, csv: &str, flags: &[&str]) -> Result<(), S
 
 /// The release build that the benchmarks measure.
 pub(crate) fn binary(root: &Path) -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    target.join("release/qhatu")
+    target(root).join("release/qhatu")
+}
+
+/// Where cargo builds.
+pub(crate) fn target(root: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from)
 }
