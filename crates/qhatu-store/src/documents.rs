@@ -51,6 +51,8 @@ pub trait Documents: Send + Sync {
     fn list(&self, kind: &str, after: Option<&str>, limit: usize) -> Result<Vec<Document>, StoreError>;
     /// Takes a document away; whether there was one.
     fn delete(&self, kind: &str, key: &str) -> Result<bool, StoreError>;
+    /// Takes many away at once, all or none; how many there were.
+    fn delete_many(&self, kind: &str, keys: &[String]) -> Result<usize, StoreError>;
     /// How many documents of a kind there are.
     fn count(&self, kind: &str) -> Result<usize, StoreError>;
 }
@@ -120,11 +122,15 @@ impl SqliteDocuments {
 
 impl Documents for SqliteDocuments {
     fn put(&self, kind: &str, key: &str, body: &Value) -> Result<u64, StoreError> {
-        let connection = self.connection();
-        let mut statement = connection.prepare_cached(PUT).map_err(|e| self.fault(e))?;
-        let revision: i64 = statement
-            .query_row(params![kind, key, body.to_string()], |row| row.get(0))
+        let mut connection = self.connection();
+        // Committed in words: a statement that returns a row commits when it is reset, and a fault of that
+        // (a full disk) would be told to nobody.
+        let transaction = connection.transaction().map_err(|e| self.fault(e))?;
+        let revision: i64 = transaction
+            .prepare_cached(PUT)
+            .and_then(|mut s| s.query_row(params![kind, key, body.to_string()], |row| row.get(0)))
             .map_err(|e| self.fault(e))?;
+        transaction.commit().map_err(|e| self.fault(e))?;
         Ok(revision.unsigned_abs())
     }
 
@@ -191,6 +197,22 @@ impl Documents for SqliteDocuments {
             .execute("DELETE FROM document WHERE kind = ?1 AND key = ?2", [kind, key])
             .map(|gone| gone > 0)
             .map_err(|e| self.fault(e))
+    }
+
+    fn delete_many(&self, kind: &str, keys: &[String]) -> Result<usize, StoreError> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction().map_err(|e| self.fault(e))?;
+        let mut gone = 0;
+        {
+            let mut statement = transaction
+                .prepare_cached("DELETE FROM document WHERE kind = ?1 AND key = ?2")
+                .map_err(|e| self.fault(e))?;
+            for key in keys {
+                gone += statement.execute([kind, key]).map_err(|e| self.fault(e))?;
+            }
+        }
+        transaction.commit().map_err(|e| self.fault(e))?;
+        Ok(gone)
     }
 
     fn count(&self, kind: &str) -> Result<usize, StoreError> {
@@ -260,6 +282,11 @@ impl Documents for MemoryDocuments {
 
     fn delete(&self, kind: &str, key: &str) -> Result<bool, StoreError> {
         Ok(self.kept().remove(&(kind.to_owned(), key.to_owned())).is_some())
+    }
+
+    fn delete_many(&self, kind: &str, keys: &[String]) -> Result<usize, StoreError> {
+        let mut kept = self.kept();
+        Ok(keys.iter().filter(|key| kept.remove(&(kind.to_owned(), (*key).clone())).is_some()).count())
     }
 
     fn count(&self, kind: &str) -> Result<usize, StoreError> {

@@ -116,6 +116,23 @@ fn documents_have_revisions_and_an_order() {
 }
 
 #[test]
+fn many_documents_go_at_once_and_no_others() {
+    each_documents(|documents| {
+        let entries: Vec<_> = (0..1_000).map(|n| (format!("{n:04}"), json!(n))).collect();
+        documents.put_many("k", &entries).unwrap();
+        documents.put("other", "0001", &json!("stays")).unwrap();
+        let keys: Vec<String> = (0..900).map(|n| format!("{n:04}")).chain(["none".to_owned()]).collect();
+        assert_eq!(documents.delete_many("k", &keys).unwrap(), 900);
+        assert_eq!(documents.delete_many("k", &keys).unwrap(), 0);
+        assert_eq!(documents.delete_many("k", &[]).unwrap(), 0);
+        assert_eq!((documents.count("k").unwrap(), documents.count("other").unwrap()), (100, 1));
+        assert_eq!(documents.list("k", None, 1).unwrap()[0].key, "0900");
+        // What comes back is new.
+        assert_eq!(documents.put("k", "0001", &json!(1)).unwrap(), 1);
+    });
+}
+
+#[test]
 fn of_many_who_change_a_document_at_once_one_wins_each_time() {
     let dir = TempDir::new().unwrap();
     let documents: Arc<dyn Documents> = open_documents(dir.path()).unwrap();

@@ -89,3 +89,141 @@ fn a_damaged_part_is_named() {
     let error = lake.read(None, None).unwrap_err();
     assert!(matches!(&error, StoreError::Damaged { path, .. } if *path == part), "{error}");
 }
+
+fn parts(dir: &TempDir, day: &str) -> Vec<String> {
+    let files = fs::read_dir(dir.path().join("events").join(format!("day={day}"))).unwrap();
+    let mut names: Vec<String> =
+        files.map(|file| file.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn many_small_parts_of_a_day_become_one() {
+    let (dir, log) = (TempDir::new().unwrap(), MemoryLog::default());
+    let lake = Lake::open(dir.path()).unwrap();
+    for number in 0..8 {
+        fill(&log, number..number + 1);
+        assert_eq!(lake.compact(&log).unwrap().merged, 0);
+    }
+    assert_eq!(parts(&dir, "2026-11-24").len(), 8);
+    fill(&log, 8..9);
+    assert_eq!(lake.compact(&log).unwrap().merged, 1);
+    let merged = parts(&dir, "2026-11-24");
+    assert_eq!(merged, ["part-00000000000000000001-00000000000000000009.parquet"]);
+    assert_eq!(lake.read(None, None).unwrap(), (0..9).map(event).collect::<Vec<_>>());
+    // And it goes on: later parts stand beside it, and are merged with it in their turn.
+    for number in 9..20 {
+        fill(&log, number..number + 1);
+        lake.compact(&log).unwrap();
+    }
+    assert!(parts(&dir, "2026-11-24").len() <= 8);
+    assert_eq!(lake.read(None, None).unwrap(), (0..20).map(event).collect::<Vec<_>>());
+}
+
+/// A crash after the manifest named the merged part leaves the small ones, one before it the merged one:
+/// in both cases each event shows once, and the next compaction tidies up.
+#[test]
+fn a_merge_broken_off_shows_each_event_once() {
+    for after_manifest in [true, false] {
+        let (dir, log) = (TempDir::new().unwrap(), MemoryLog::default());
+        let lake = Lake::open(dir.path()).unwrap();
+        for number in 0..8 {
+            fill(&log, number..number + 1);
+            lake.compact(&log).unwrap();
+        }
+        let day = dir.path().join("events/day=2026-11-24");
+        let small: Vec<(String, Vec<u8>)> = parts(&dir, "2026-11-24")
+            .into_iter()
+            .map(|name| (name.clone(), fs::read(day.join(name)).unwrap()))
+            .collect();
+        fill(&log, 8..9);
+        let ninth = Lake::open(dir.path()).unwrap();
+        let manifest = dir.path().join("manifest.json");
+        let before = fs::read(&manifest).unwrap();
+        ninth.compact(&log).unwrap();
+        for (name, bytes) in &small {
+            fs::write(day.join(name), bytes).unwrap();
+        }
+        if !after_manifest {
+            fs::write(&manifest, &before).unwrap();
+        }
+        let shown = if after_manifest { 9 } else { 8 };
+        assert_eq!(lake.read(None, None).unwrap(), (0..shown).map(event).collect::<Vec<_>>());
+        lake.compact(&log).unwrap();
+        assert_eq!(parts(&dir, "2026-11-24").len(), 1);
+        assert_eq!(lake.read(None, None).unwrap(), (0..9).map(event).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn compacting_without_news_changes_no_file() {
+    let (dir, log) = (TempDir::new().unwrap(), MemoryLog::default());
+    let lake = Lake::open(dir.path()).unwrap();
+    fill(&log, 0..50);
+    lake.compact(&log).unwrap();
+    let files = || {
+        let days = ["2026-11-24", "2026-11-25", "2026-11-26"].map(|day| (day, parts(&dir, day)));
+        let bytes =
+            |day: &str, name: &String| fs::read(dir.path().join(format!("events/day={day}/{name}"))).unwrap();
+        let parts: Vec<Vec<u8>> =
+            days.iter().flat_map(|(day, names)| names.iter().map(|name| bytes(day, name))).collect();
+        (fs::read(dir.path().join("manifest.json")).unwrap(), parts)
+    };
+    let before = files();
+    assert_eq!(lake.compact(&log).unwrap().events, 0);
+    assert_eq!(files(), before);
+    // A lake made anew from the same log is the same, byte by byte.
+    fs::remove_file(dir.path().join("manifest.json")).unwrap();
+    assert_eq!(lake.compact(&log).unwrap().events, 50);
+    assert_eq!(files(), before);
+}
+
+#[test]
+fn the_day_changes_at_midnight_in_lima() {
+    let (dir, log) = (TempDir::new().unwrap(), MemoryLog::default());
+    let lake = Lake::open(dir.path()).unwrap();
+    let at = |id: &str, time: &str| {
+        let mut event =
+            Event::new(EventId::new(id).unwrap(), Timestamp::parse(time).unwrap(), EventKind::View);
+        event.user_id = Some(UserId::new("u").unwrap());
+        event
+    };
+    log.append(&[at("in", "2026-11-25T05:00:00Z"), at("before", "2026-11-25T04:59:59.999Z")]).unwrap();
+    lake.compact(&log).unwrap();
+    let of = |day: &str| {
+        let day = Some(LimaDay::parse(day).unwrap());
+        lake.read(day, day).unwrap().iter().map(|event| event.event_id.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!((of("2026-11-24"), of("2026-11-25")), (vec!["before".to_owned()], vec!["in".to_owned()]));
+}
+
+/// Else its next events would be taken for known and never come into the lake.
+#[test]
+fn a_lake_that_has_more_than_the_log_is_refused() {
+    let (dir, log) = (TempDir::new().unwrap(), MemoryLog::default());
+    let lake = Lake::open(dir.path()).unwrap();
+    fill(&log, 0..10);
+    lake.compact(&log).unwrap();
+    let other = MemoryLog::default();
+    fill(&other, 20..25);
+    let error = lake.compact(&other).unwrap_err();
+    assert!(matches!(&error, StoreError::Damaged { path, .. } if path.ends_with("manifest.json")), "{error}");
+    assert!(error.to_string().contains("up to offset 10, and the log ends at 5"), "{error}");
+    assert_eq!(lake.read(None, None).unwrap().len(), 10, "nothing was touched");
+}
+
+#[test]
+fn a_damaged_manifest_is_named_and_nothing_is_taken_away() {
+    let (dir, log) = (TempDir::new().unwrap(), MemoryLog::default());
+    let lake = Lake::open(dir.path()).unwrap();
+    fill(&log, 0..10);
+    lake.compact(&log).unwrap();
+    let manifest = dir.path().join("manifest.json");
+    let whole = fs::read(&manifest).unwrap();
+    fs::write(&manifest, &whole[..whole.len() / 2]).unwrap();
+    for error in [lake.read(None, None).unwrap_err(), lake.compact(&log).unwrap_err()] {
+        assert!(matches!(&error, StoreError::Damaged { path, .. } if *path == manifest), "{error}");
+    }
+    assert_eq!(parts(&dir, "2026-11-24").len(), 1);
+}
