@@ -16,14 +16,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use qhatu_schema::{Column, Event, Item, LimaDay, Table, User};
+use qhatu_schema::{Column, Event, EventColumns, Item, LimaDay, Table, User};
 use serde::{Deserialize, Serialize};
 
 use crate::error::StoreError;
-use crate::event_table;
 use crate::log::EventLog;
 use crate::paths::write_atomic;
 use crate::table_file::{TableReader, write_table};
+use crate::{event_columns, event_table};
 
 /// Events that one step of compaction takes from the log.
 const STEP_EVENTS: usize = 200_000;
@@ -136,6 +136,26 @@ impl Lake {
             }
             events.sort_by(|a, b| a.time.cmp(&b.time).then_with(|| a.event_id.cmp(&b.event_id)));
             show(&events)?;
+        }
+        Ok(())
+    }
+
+    /// Shows the events day by day in columns, each day by time and then id. Of the columns only `wanted`
+    /// are read, the others are gaps; `event_id`, `time`, `kind`, `quantity` and `price` must be among them.
+    ///
+    /// # Errors
+    /// Where a part cannot be read, or what `show` answers.
+    pub fn scan_columns<E: From<StoreError>>(
+        &self,
+        wanted: &[&str],
+        show: &mut dyn FnMut(EventColumns) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for (_, parts) in self.manifest()?.parts {
+            let mut events = EventColumns::default();
+            for part in parts {
+                event_columns::read(&self.dir.join("events").join(part), wanted, &mut events)?;
+            }
+            show(events.sorted())?;
         }
         Ok(())
     }

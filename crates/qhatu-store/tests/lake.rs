@@ -3,8 +3,11 @@
 
 use std::fs;
 
-use qhatu_schema::{Currency, Event, EventId, EventKind, ItemId, LimaDay, Money, OrderId, Timestamp, UserId};
-use qhatu_store::{EventLog, Lake, MemoryLog, StoreError};
+use qhatu_schema::{
+    Currency, DenseColumn, DenseTable, Event, EventColumns, EventId, EventKind, ItemId, LimaDay, Money,
+    NO_INT, OrderId, Timestamp, UserId,
+};
+use qhatu_store::{DenseWriter, EventLog, Lake, MemoryLog, StoreError, read_table, write_dense_table};
 use tempfile::TempDir;
 
 fn event(number: i64) -> Event {
@@ -56,6 +59,108 @@ fn compacting_again_moves_only_what_is_new_and_late_events_find_their_day() {
     assert_eq!(lake.read(None, None).unwrap(), (0..50).map(event).collect::<Vec<_>>());
 }
 
+const ALL: &[&str] = &[
+    "event_id",
+    "time",
+    "kind",
+    "user_id",
+    "session_id",
+    "item_id",
+    "quantity",
+    "price",
+    "currency",
+    "order_id",
+    "state",
+    "query",
+    "items",
+    "recommendation_id",
+    "model_version",
+];
+
+/// What columns say of the events, in words that do not depend on how texts are numbered.
+fn say(columns: &EventColumns) -> Vec<String> {
+    let say = |row: usize| {
+        let items = columns.items.codes_of(row).iter().map(|code| columns.items.texts.get(*code as usize));
+        let texts = [
+            columns.event_id.get(row),
+            columns.user_id.get(row),
+            columns.session_id.get(row),
+            columns.item_id.get(row),
+            columns.order_id.get(row),
+            columns.currency.get(row),
+            columns.query.get(row),
+            columns.recommendation_id.get(row),
+            columns.model_version.get(row),
+        ];
+        let numbers = (columns.time[row], columns.quantity[row], columns.price[row]);
+        let items: Vec<&str> = items.collect();
+        format!("{texts:?} {numbers:?} {:?} {:?} {items:?}", columns.kind[row], columns.state[row])
+    };
+    (0..columns.rows()).map(say).collect()
+}
+
+fn scan(lake: &Lake, wanted: &[&str]) -> EventColumns {
+    let mut all = EventColumns::default();
+    lake.scan_columns(wanted, &mut |day| {
+        all.extend(&day);
+        Ok::<(), StoreError>(())
+    })
+    .unwrap();
+    all
+}
+
+#[test]
+fn columns_say_what_the_events_say_in_order_though_parts_overlap() {
+    let (dir, log) = (TempDir::new().unwrap(), MemoryLog::default());
+    let lake = Lake::open(dir.path()).unwrap();
+    for numbers in [7..50, 3..7, 0..3] {
+        fill(&log, numbers);
+        lake.compact(&log).unwrap();
+    }
+    let events: Vec<Event> = (0..50).map(event).collect();
+    assert_eq!(say(&scan(&lake, ALL)), say(&EventColumns::from_events(&events)));
+    let few = scan(&lake, &["event_id", "time", "kind", "quantity", "price"]);
+    assert_eq!((few.rows(), few.user_id.get(0), few.price[0]), (50, "", NO_INT));
+    assert!(few.items.codes.is_empty() && few.items.ends.len() == 50);
+}
+
+#[test]
+fn a_dense_table_is_read_back_by_others() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("rows.parquet");
+    let part = |event_id: &str, number: f64, time: i64, label: &str| DenseTable {
+        columns: vec![
+            ("event_id".to_owned(), DenseColumn::Text([event_id, "x"].into_iter().collect())),
+            ("number".to_owned(), DenseColumn::Float(vec![number, f64::NAN])),
+            ("time".to_owned(), DenseColumn::Time(vec![time, NO_INT])),
+            ("label".to_owned(), DenseColumn::Label([label, ""].into_iter().collect())),
+        ],
+    };
+    let mut writer = DenseWriter::create(&path).unwrap();
+    writer.write(&part("a", 0.5, 7, "ñ")).unwrap();
+    writer.write(&part("b", -2.0, 9, "ñ")).unwrap();
+    assert!(!path.exists(), "a file appears whole");
+    writer.finish().unwrap();
+    let found = read_table(&path).unwrap();
+    let time = |ms: i64| Some(Timestamp::from_millis(ms));
+    let text = |text: &str| Some(text.to_owned());
+    use qhatu_schema::Column::{Float, Text, Time};
+    for (name, expected) in [
+        ("event_id", Text(vec![text("a"), text("x"), text("b"), text("x")])),
+        ("number", Float(vec![Some(0.5), None, Some(-2.0), None])),
+        ("time", Time(vec![time(7), None, time(9), None])),
+        ("label", Text(vec![text("ñ"), None, text("ñ"), None])),
+    ] {
+        assert_eq!(found.column(name), Some(&expected), "{name}");
+    }
+    let mut writer = DenseWriter::create(&path).unwrap();
+    writer.write(&part("a", 0.5, 7, "n")).unwrap();
+    assert!(writer.write(&DenseTable::default()).unwrap_err().to_string().contains("other columns"));
+    let none = DenseTable { columns: vec![("number".to_owned(), DenseColumn::Float(Vec::new()))] };
+    write_dense_table(&path, &none).unwrap();
+    assert_eq!(read_table(&path).unwrap().rows(), 0);
+}
+
 /// A crash between writing parts and the manifest leaves parts that nobody names, and perhaps half a
 /// file: neither may show or stay.
 #[test]
@@ -87,6 +192,8 @@ fn a_damaged_part_is_named() {
     let bytes = fs::read(&part).unwrap();
     fs::write(&part, &bytes[..bytes.len() / 2]).unwrap();
     let error = lake.read(None, None).unwrap_err();
+    assert!(matches!(&error, StoreError::Damaged { path, .. } if *path == part), "{error}");
+    let error = lake.scan_columns(ALL, &mut |_| Ok::<(), StoreError>(())).unwrap_err();
     assert!(matches!(&error, StoreError::Damaged { path, .. } if *path == part), "{error}");
 }
 

@@ -44,7 +44,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Fault> {
     let data = shop.data()?;
     let end = Timestamp::from_millis(data.end());
     if !shop.paths.features_dir().join("session.parquet").exists() {
-        features::write(&shop, end, false)?;
+        features::write(&shop, end)?;
     }
     let report = learn(&shop, &data, args.seed)?;
     say(format!("\n{}", text_table(&report)));
