@@ -4,10 +4,11 @@
 
 UCI Online Retail (CC BY 4.0, see data/online_retail/README.md) as CSV in several ways of writing, as JSON
 Lines, and as Parquet in the compressions and types that pandas writes. The seeds of models come from
-`cargo run --manifest-path fuzz/Cargo.toml --example seeds`.
+`cargo run -p qhatu-models --example fuzz_seeds`.
 """
 
 import gzip
+import hashlib
 import json
 import pathlib
 import tomllib
@@ -100,6 +101,19 @@ def json_lines(frame: pd.DataFrame) -> None:
     keep("http", "list", b"\x05after=u&limit=2")
 
 
+def manifest() -> None:
+    """Beside a file of the seven bytes b"tensors" (fuzz_targets/manifest.rs)."""
+    listed = [{"name": "model.safetensors", "bytes": 7, "sha256": hashlib.sha256(b"tensors").hexdigest()}]
+    version = {"model": "recommender", "version": 1, "created": "2026-11-24T00:00:00Z", "kind": "ease", "config": {},
+               "run_id": "r", "data_fingerprint": "d", "code_version": "0", "protocol": "p",
+               "metrics": {"all.ndcg_at_10": 0.25}, "baselines": {"popularity": {"all.ndcg_at_10": 0.1}}}
+    whole = {"format": "qhatu-artifact", "format_version": 1, "version": version, "files": listed}
+    keep("manifest", "whole", json.dumps(whole).encode())
+    step = {"version": 1, "at": "2026-11-24T00:00:00Z", "reason": "better", "rollback": False}
+    alias = {"name": "champion", "moves": [step, step | {"version": 2}, step | {"rollback": True}]}
+    keep("manifest", "alias", json.dumps(alias).encode())
+
+
 def texts() -> None:
     template = (ROOT / "crates/qhatu/src/qhatu.toml").read_text()
     keep("configuration", "template", template.encode())
@@ -139,4 +153,5 @@ if __name__ == "__main__":
     csv(frame)
     parquet(frame)
     json_lines(frame)
+    manifest()
     texts()

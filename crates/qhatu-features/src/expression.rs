@@ -13,7 +13,7 @@ pub(crate) enum Expression {
 impl Expression {
     /// Parses a text; the error says what stands where something else should.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let mut parser = Parser { rest: text.trim_start(), depth: 0 };
+        let mut parser = Parser { rest: text.trim_start(), depth: 0, operations: 0 };
         let whole = parser.sum()?;
         if parser.rest.is_empty() { Ok(whole) } else { Err(format!("{:?} is left over", parser.rest)) }
     }
@@ -50,10 +50,13 @@ impl Expression {
 
 /// Parentheses deeper than this are refused.
 const DEPTH_MAX: usize = 50;
+/// More operations than these are refused: each lies within the next, and their depth needs stack.
+const OPERATIONS_MAX: usize = 1000;
 
 struct Parser<'a> {
     rest: &'a str,
     depth: usize,
+    operations: usize,
 }
 
 impl Parser<'_> {
@@ -73,6 +76,10 @@ impl Parser<'_> {
         let mut left = part(self)?;
         while let Some(operator) = self.rest.chars().next().filter(|c| operators.contains(c)) {
             self.skip(1);
+            self.operations += 1;
+            if self.operations > OPERATIONS_MAX {
+                return Err(format!("it has more than {OPERATIONS_MAX} operations"));
+            }
             left = Expression::Binary(Box::new(left), operator, Box::new(part(self)?));
         }
         Ok(left)
@@ -148,7 +155,7 @@ mod tests {
 
     #[test]
     fn faults_are_said() {
-        for text in ["", "a +", "(a", "a b", "a $ b", "1.2.3", &"(".repeat(1000)] {
+        for text in ["", "a +", "(a", "a b", "a $ b", "1.2.3", &"(".repeat(1000), &"a+".repeat(1_000_000)] {
             assert!(Expression::parse(text).is_err(), "{text}");
         }
     }
