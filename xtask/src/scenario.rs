@@ -30,6 +30,11 @@ pub(crate) fn run(root: &Path) -> Result<Vec<Checked>, String> {
             process::run(root, &python, &["tests/python/lake_check.py", &data, AS_OF])
         }),
     ];
+    let programs =
+        binary(root).parent().map_or_else(String::new, |folder| folder.to_string_lossy().into_owned());
+    checked.push(("the import guide's commands", {
+        process::run(root, &python, &["tests/python/guide_check.py", "docs/guides/import.md", &programs])
+    }));
     match Server::start(root, Path::new(&demo)) {
         Err(fault) => checked.push(("server over the demo", Err(fault))),
         Ok(server) => {

@@ -266,6 +266,7 @@ mod tests {
             "max(a, b, a)",
             "a,b",
             &"(".repeat(1000),
+            &"a+".repeat(1_000_000),
         ] {
             assert!(Expression::parse(text).is_err(), "{text}");
         }

@@ -3,6 +3,7 @@
 //! Plain data without behaviour beyond its own rules. Every other crate of the workspace meets its
 //! neighbours in these types and nowhere else, so this crate depends on none of ours and stays light.
 
+mod clock;
 pub mod dense;
 pub mod error;
 pub mod event;
@@ -22,5 +23,5 @@ pub use id::{EventId, IdError, ItemId, ItemIdx, OrderId, RecommendationId, Sessi
 pub use item::Item;
 pub use money::{Currency, Money, MoneyError};
 pub use table::{Column, Table, TableError};
-pub use time::{LimaDay, TimeError, Timestamp};
+pub use time::{DateOrder, LimaDay, TimeError, Timestamp, Zone, ZoneError};
 pub use user::User;
