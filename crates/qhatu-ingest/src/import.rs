@@ -205,7 +205,7 @@ fn check_columns(path: &Path, mapping: &Mapping, found: &[String]) -> Result<(),
 /// Whether a file holds rows of the quarantine.
 fn is_quarantine(path: &Path) -> bool {
     let Ok(file) = File::open(path) else { return false };
-    if !path.extension().is_some_and(|end| end == "jsonl") {
+    if path.extension().is_none_or(|end| end != "jsonl") {
         return false;
     }
     let mut line = Vec::new();

@@ -51,7 +51,7 @@ fn models(data: &Interactions) -> Result<Vec<Box<dyn Recommender>>, ModelError> 
         Box::new(decayed_markov::DecayedMarkov::fit(data, &decayed_markov::Config::default())),
         Box::new(item_knn::ItemKnn::fit(data, &item_knn::Config::default())),
         Box::new(ease::Ease::fit(data, &ease::Config::default())?),
-        Box::new(vmis_knn::VmisKnn::fit(data, &vmis_knn::Config::default())),
+        Box::new(vmis_knn::VmisKnn::fit(data, &vmis_knn::Config::default())?),
         Box::new(blend::Blend::fit(data, &short, 1)?),
     ])
 }

@@ -83,11 +83,8 @@ fn time(text: &[u8]) -> Option<(i64, &[u8])> {
     if digits == 0 || digits > 9 {
         return None;
     }
-    let mut thousandths = 0;
-    for place in 0..3 {
-        let digit = if place < digits { fraction[place] - b'0' } else { 0 };
-        thousandths = thousandths * 10 + i64::from(digit);
-    }
+    let known = fraction[..digits].iter().map(|byte| i64::from(byte - b'0'));
+    let thousandths = known.chain([0, 0]).take(3).fold(0, |sum, digit| sum * 10 + digit);
     Some((ms + thousandths, &fraction[digits..]))
 }
 

@@ -216,7 +216,7 @@ impl Grouped<'_> {
     }
 
     /// Probabilities become gradients of the logits.
-    fn to_gradient(&self, rows: Rows, scale: f32, work: &mut [f32]) {
+    fn to_gradient(self, rows: Rows, scale: f32, work: &mut [f32]) {
         let classes = self.classes();
         for (place, row) in work[..rows.count * classes].chunks_exact_mut(classes.max(1)).enumerate() {
             let weight = self.targets.weight(rows.first + place) * scale;
