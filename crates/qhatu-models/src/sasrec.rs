@@ -55,6 +55,8 @@ pub struct Config {
     pub max_length: usize,
     /// Dropout of embeddings and layers.
     pub hidden_dropout_prob: f32,
+    /// Share of the items that are left out of what is read, in training.
+    pub item_dropout_prob: f32,
     /// Dropout of attention.
     pub attention_probs_dropout_prob: f32,
     /// AdamW's rate after the warm-up.
@@ -75,8 +77,8 @@ pub struct Config {
     pub validation_days: f64,
     /// Days after which an order counts half in training; 0: all count alike.
     pub recency_half_life_days: f64,
-    /// Odds that an order is split in training, to learn what goes with what.
-    pub split_prob: f32,
+    /// What is bought within so many days should be named; 0: the next order only.
+    pub horizon_days: f64,
     /// Parts of a batch that threads work on; changes results in the last digits.
     pub parts: usize,
 }
@@ -88,19 +90,20 @@ impl Default for Config {
             num_hidden_layers: 2,
             num_attention_heads: 2,
             intermediate_size: 128,
-            max_length: 256,
-            hidden_dropout_prob: 0.3,
+            max_length: 128,
+            hidden_dropout_prob: 0.5,
+            item_dropout_prob: 0.3,
             attention_probs_dropout_prob: 0.1,
-            learning_rate: 2e-3,
+            learning_rate: 5e-4,
             weight_decay: 0.05,
             warmup_steps: 100,
             max_grad_norm: 1.0,
             batch_size: 64,
-            epochs: 30,
-            patience: 4,
+            epochs: 12,
+            patience: 3,
             validation_days: 28.0,
-            recency_half_life_days: 90.0,
-            split_prob: 0.5,
+            recency_half_life_days: 60.0,
+            horizon_days: 28.0,
             parts: 4,
         }
     }
@@ -129,6 +132,12 @@ impl Config {
         }
         if !(1..=16_384).contains(&self.max_length) {
             return fault("max_length", self.max_length.to_string(), "1 to 16384 purchases");
+        }
+        if !share(self.item_dropout_prob) {
+            return fault("item_dropout_prob", self.item_dropout_prob.to_string(), "0 to below 1");
+        }
+        if !(0.0..36_525.0).contains(&self.horizon_days) {
+            return fault("horizon_days", self.horizon_days.to_string(), "0 or a number of days, such as 28");
         }
         if !share(self.hidden_dropout_prob) || !share(self.attention_probs_dropout_prob) {
             return fault(

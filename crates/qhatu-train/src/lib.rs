@@ -15,4 +15,5 @@ pub use data::ShopData;
 pub use error::TrainError;
 pub use judged::lists;
 pub use pipeline::{Outcome, Place, Step, evaluate, train};
+pub use qhatu_models::sasrec;
 pub use split::{Asked, TestSet};

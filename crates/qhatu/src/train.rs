@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use qhatu_eval::{Report, text_table};
 use qhatu_store::write_atomic;
-use qhatu_train::{Outcome, Step};
+use qhatu_train::{Outcome, Step, sasrec};
 
 use crate::fault::Fault;
 use crate::progress::Stage;
@@ -77,15 +77,34 @@ pub(crate) struct Stages {
 
 impl Stages {
     pub(crate) fn show(&mut self, step: Step) {
+        if let Step::Epoch(_, now) = &step {
+            return self.show_epoch(now);
+        }
         self.end();
         let (name, what) = match step {
             Step::Fit(model, number, of) => ("fit", format!("{model} ({} of {of})", number + 1)),
+            Step::Epoch(model, _) => ("fit", model),
             Step::Judge => ("judge", "all models on the test window".to_owned()),
             Step::Refit(model) => ("refit", format!("{model} on all data, and register")),
         };
         let stage = Stage::begin(name, 0);
         stage.say(&what);
         self.now = Some((stage, what));
+    }
+
+    fn show_epoch(&mut self, now: &sasrec::Progress) {
+        let Some((stage, what)) = &self.now else { return };
+        let steps = now.steps as u64;
+        stage.at(u64::from(now.epoch) * steps + now.step as u64, u64::from(now.epochs) * steps);
+        let pass = if now.refit { "on all data, epoch" } else { "epoch" };
+        let found = now.validation.map(|ndcg| format!(", validation {ndcg:.3}")).unwrap_or_default();
+        stage.say(&format!(
+            "{what}: {pass} {} of at most {}, loss {:.3}{found}, {} s left at most",
+            now.epoch + 1,
+            now.epochs,
+            now.loss,
+            now.left.as_secs()
+        ));
     }
 
     pub(crate) fn end(&mut self) {

@@ -72,30 +72,21 @@ impl Example {
         own
     }
 
-    /// The same for training, other in each epoch: of each order of two items or more, by the odds of
-    /// `split`, some items come first, and another query asks for the rest. So the network also learns
-    /// what goes with what, of which there is much more to see than of orders that follow each other.
-    pub(super) fn split(&self, split: f32, stream: Stream) -> Self {
-        let mut own = Self::default();
-        for (number, query) in self.queries.iter().enumerate() {
-            let stream = stream.child(number as u64);
-            let mut items: Vec<u32> = self.tokens[query.targets.clone()].to_vec();
-            let time = self.times[query.place];
-            let splits =
-                items.len() > 1 && stream.below(u64::MAX, 1 << 20) < (split * (1 << 20) as f32) as usize;
-            let first = if splits { 1 + stream.below(u64::MAX - 1, items.len() - 1) } else { items.len() };
-            if splits {
-                items = stream.shuffled(items.len()).into_iter().map(|place| items[place]).collect();
-            }
-            own.push(QUERY, time, own.tokens.len() + 1, self.gaps[query.place]);
-            own.queries.push(Query { place: own.tokens.len() - 1, targets: 0..0 });
-            let (asked, start) = (own.queries.len() - 1, own.tokens.len());
-            own.push_basket(items[..first].iter().map(|item| ItemIdx(*item)), time);
-            if splits {
-                own.push_query(time, Some(time));
-                own.push_basket(items[first..].iter().map(|item| ItemIdx(*item)), time);
-            }
-            own.queries[asked].targets = start..own.tokens.len();
+    /// The same for training, other in each epoch: each query is moved to a random moment between the
+    /// order before it and the next, for nobody is asked at the moment of buying. It should name what is
+    /// bought within `horizon_ms` of that moment, and the next order at least.
+    pub(super) fn asked_at_random(&self, horizon_ms: i64, stream: Stream) -> Self {
+        let mut own = self.clone();
+        for number in 1..own.queries.len() {
+            let Query { place, targets } = own.queries[number].clone();
+            let (before, next) = (own.times[place - 1], own.times[place]);
+            let span = usize::try_from(next.saturating_sub(before)).unwrap_or(0);
+            let wait = stream.below(number as u64, span) as i64;
+            own.times[place] = before + wait;
+            own.gaps[place] = bucket(wait);
+            let end = before.saturating_add(wait).saturating_add(horizon_ms);
+            let later = self.times[targets.end..].iter().take_while(|time| **time < end).count();
+            own.queries[number].targets = targets.start..targets.end + later;
         }
         own
     }
@@ -172,26 +163,27 @@ mod tests {
     }
 
     #[test]
-    fn an_order_that_is_split_keeps_its_items_and_asks_for_the_rest() {
+    fn queries_are_asked_between_orders_and_name_what_comes_within_the_horizon() {
         let items = [5, 6, 7, 8].map(ItemIdx);
-        let history = History { items: &items, times: &[0, 0, 0, DAY], now: DAY };
+        let history = History { items: &items, times: &[0, 10 * DAY, 20 * DAY, 50 * DAY], now: 60 * DAY };
         let example = Example::new(&history, 9, 10, false);
-        let split = example.split(1.0, Stream::new(1));
-        assert_eq!(split.queries.len(), 3);
-        let named = |query: usize| {
-            let mut named: Vec<u32> = split.named(&split.queries[query]).collect();
-            named.sort_unstable();
-            named
+        let named = |example: &Example, query: usize| -> Vec<u32> {
+            example.named(&example.queries[query]).collect()
         };
-        assert_eq!((named(0), named(2)), (vec![5, 6, 7], vec![8]));
-        let rest = named(1);
-        assert!((1..3).contains(&rest.len()) && rest.iter().all(|item| (5..8).contains(item)), "{rest:?}");
-        assert_eq!(split.tokens.iter().filter(|token| **token != QUERY).count(), 4);
-        // The first items do not see what is asked for; the rest sees all of the order.
-        let place = split.queries[1].place;
-        assert_eq!(split.visible[place - 1] as usize, place);
-        assert_eq!(split.visible[place + 1] as usize, split.queries[2].place);
-        assert_eq!(example.split(0.0, Stream::new(1)), example);
+        let mut moments = Vec::new();
+        for seed in 0..20 {
+            let asked = example.asked_at_random(20 * DAY, Stream::new(seed));
+            assert_eq!((&asked.tokens, &asked.visible), (&example.tokens, &example.visible));
+            let place = asked.queries[1].place;
+            assert!((0..10 * DAY).contains(&asked.times[place]));
+            assert_eq!(asked.gaps[place], bucket(asked.times[place]));
+            assert_eq!(named(&asked, 0), [5]);
+            assert_eq!(named(&asked, 1), if asked.times[place] > 0 { vec![6, 7] } else { vec![6] });
+            assert_eq!(named(&asked, 3), [8]);
+            moments.push(asked.times[place]);
+        }
+        assert!(moments.iter().min() < moments.iter().max());
+        assert_eq!(named(&example.asked_at_random(0, Stream::new(1)), 1), [6]);
     }
 
     #[test]

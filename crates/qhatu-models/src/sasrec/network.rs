@@ -21,6 +21,7 @@ const DEVIATION: f32 = 0.02;
 pub(super) struct Network {
     hidden_size: usize,
     dropout: f32,
+    item_dropout: f32,
     /// Row 0: the query token; then a row per item, for input and output.
     items: Slot,
     item_bias: Slot,
@@ -129,8 +130,22 @@ impl Network {
             .map(|number| Block::new(&mut parameters, &format!("blocks.{number}"), block, stream))
             .collect();
         let norm = LayerNorm::new(&mut parameters, "norm", width, block.layer_norm_eps);
-        let dropout = config.hidden_dropout_prob;
-        (Self { hidden_size: width, dropout, items, item_bias, trend, gaps, own, blocks, norm }, parameters)
+        let (dropout, item_dropout) = (config.hidden_dropout_prob, config.item_dropout_prob);
+        (
+            Self {
+                hidden_size: width,
+                dropout,
+                item_dropout,
+                items,
+                item_bias,
+                trend,
+                gaps,
+                own,
+                blocks,
+                norm,
+            },
+            parameters,
+        )
     }
 
     /// The bias of each item, from item 1.
@@ -164,9 +179,7 @@ impl Network {
             let gap = &gaps[batch.gaps[row] as usize * width..][..width];
             x[row * width..][..width].iter_mut().zip(gap).for_each(|(x, gap)| *x += scale * gap);
         }
-        if let Some(dropout) = self.input_dropout(training) {
-            dropout.apply(x);
-        }
+        self.drop_inputs(&batch.tokens, training, x);
         let pack = batch.pack();
         for (number, block) in self.blocks.iter().enumerate() {
             let (before, behind) = states.split_at_mut(number + 1);
@@ -195,9 +208,7 @@ impl Network {
             let context = (pack, training.map(|stream| stream.child(number as u64)));
             block.backward((parameters, gradients), context, &states[number], d, &mut blocks[number]);
         }
-        if let Some(dropout) = self.input_dropout(training) {
-            dropout.apply(d);
-        }
+        self.drop_inputs(&batch.tokens, training, d);
         let scale = (width as f32).sqrt();
         d.iter_mut().for_each(|d| *d *= scale);
         embedding::backward(d, &batch.tokens, self.items.of_mut(gradients), width);
@@ -208,9 +219,20 @@ impl Network {
         }
     }
 
-    fn input_dropout(&self, training: Option<Stream>) -> Option<Dropout> {
-        let stream = training?.child(u64::MAX);
-        Some(Dropout { rate: self.dropout, stream })
+    /// In training whole items are left out of what is read, and numbers of what is left: who buys this
+    /// must be known from any part of their history. Forward on inputs, backward on their gradients.
+    fn drop_inputs(&self, tokens: &[u32], training: Option<Stream>, rows: &mut [f32]) {
+        let Some(stream) = training.map(|stream| stream.child(u64::MAX)) else { return };
+        Dropout { rate: self.dropout, stream }.apply(rows);
+        let share = self.item_dropout.min(0.999);
+        let bar = (f64::from(share) * u64::MAX as f64) as u64;
+        let items = stream.child(1);
+        for (place, (token, row)) in tokens.iter().zip(rows.chunks_exact_mut(self.hidden_size)).enumerate() {
+            if *token != QUERY {
+                let factor = if items.at(place as u64) < bar { 0.0 } else { 1.0 / (1.0 - share) };
+                row.iter_mut().for_each(|number| *number *= factor);
+            }
+        }
     }
 
     /// The sum of the losses of the batch in `space`, and its gradients times `scale` in

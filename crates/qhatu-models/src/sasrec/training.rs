@@ -272,9 +272,10 @@ impl Trainer<'_> {
         trained: &mut Trained,
     ) -> (f64, f64) {
         let config = self.config;
+        let horizon = (config.horizon_days * DAY_MS) as i64;
         let shoppers: Vec<Example> = batch
             .iter()
-            .map(|shopper| lesson.examples[*shopper].split(config.split_prob, stream.child(*shopper as u64)))
+            .map(|shopper| lesson.examples[*shopper].asked_at_random(horizon, stream.child(*shopper as u64)))
             .collect();
         let asked = |time: i64| (lesson.weight(config, time), lesson.trend.week(time));
         let queries = shoppers.iter().flat_map(|shopper| {

@@ -179,7 +179,7 @@ impl Grouped<'_> {
         let mut sum = 0.0;
         self.each_block(x, |rows| {
             sum += self.block_loss(x, rows, work);
-            self.to_gradient(rows, gradients.scale, work);
+            self.subtract_targets(rows, gradients.scale, work);
             self.block_backward(x, rows, work, gradients);
         });
         sum
@@ -216,7 +216,7 @@ impl Grouped<'_> {
     }
 
     /// Probabilities become gradients of the logits.
-    fn to_gradient(self, rows: Rows, scale: f32, work: &mut [f32]) {
+    fn subtract_targets(&self, rows: Rows, scale: f32, work: &mut [f32]) {
         let classes = self.classes();
         for (place, row) in work[..rows.count * classes].chunks_exact_mut(classes.max(1)).enumerate() {
             let weight = self.targets.weight(rows.first + place) * scale;
