@@ -15,7 +15,13 @@ const TEXTS = {
     noteUser: (n) => (n === 1 ? "1 movimiento, el más reciente primero." : `${n} movimientos, los más recientes primero.`),
     noteVisit: "Pulse «Ver producto» en una lista: queda registrado como una vista de esta visita y la lista siguiente cambia.",
     nothing: "Todavía no hay movimientos.", emptyList: "Ningún producto cumple lo pedido.",
-    made: (version, ms) => `Hecha por ${version} en ${ms} ms`, only: "Solo aquí", viewItem: "Ver producto",
+    made: (version, ms) => `${version} · ${ms} ms`, only: "Solo aquí", inBoth: "En ambas", viewItem: "Ver producto",
+    shared: (both, of) => (both === of ? `Las dos listas tienen los mismos ${of} productos.` : `Coinciden en ${both} de ${of} productos.`),
+    barA: (n) => `Solo A: ${n}`, barBoth: (n) => `En ambas: ${n}`, barB: (n) => `Solo B: ${n}`,
+    code: "Código", score: "puntaje",
+    facts: { orders: "Pedidos", spent: "Gasto por pedido", last: "Última compra" },
+    groups: { own: "Ya lo conoce", match: "Combina", trend: "Se vende bien", other: "Otras señales" },
+    models: { blend: "mezcla aprendida", own_frequency: "lo que suele comprar", ease: "productos afines", item_knn: "quien compró esto", vmis_knn: "visitas parecidas", decayed_markov: "lo que sigue", popularity: "lo más vendido", recent_popularity: "lo más vendido ahora", sasrec: "secuencia de compras" },
     loading: "Buscando…", done: (n) => `Listas al día para ${n}.`, unknown: (id) => `No hay compras de ${id}: se muestra lo que recibiría alguien nuevo.`,
     nobody: "Aún no hay compradores con historial.", failed: "No se pudo consultar al servidor.",
     kinds: { view: "Vio", click: "Hizo clic", add_to_cart: "Al carrito", remove_from_cart: "Quitó del carrito", purchase: "Compró", refund: "Devolvió" },
@@ -34,7 +40,13 @@ const TEXTS = {
     noteUser: (n) => (n === 1 ? "1 action, latest first." : `${n} actions, latest first.`),
     noteVisit: "Press “View product” in a list: it is recorded as a view of this visit, and the next list changes.",
     nothing: "No actions yet.", emptyList: "No product meets what was asked.",
-    made: (version, ms) => `Made by ${version} in ${ms} ms`, only: "Only here", viewItem: "View product",
+    made: (version, ms) => `${version} · ${ms} ms`, only: "Only here", inBoth: "In both", viewItem: "View product",
+    shared: (both, of) => (both === of ? `Both lists hold the same ${of} products.` : `${both} of ${of} products are in both lists.`),
+    barA: (n) => `Only A: ${n}`, barBoth: (n) => `In both: ${n}`, barB: (n) => `Only B: ${n}`,
+    code: "Code", score: "score",
+    facts: { orders: "Orders", spent: "Spent an order", last: "Last purchase" },
+    groups: { own: "Known to them", match: "Goes with it", trend: "Sells well", other: "Other signs" },
+    models: { blend: "learned blend", own_frequency: "what they usually buy", ease: "related products", item_knn: "who bought this", vmis_knn: "similar visits", decayed_markov: "what follows", popularity: "best sellers", recent_popularity: "best sellers now", sasrec: "sequence of purchases" },
     loading: "Looking…", done: (n) => `Lists are up to date for ${n}.`, unknown: (id) => `Nothing known of ${id}: this is what somebody new would get.`,
     nobody: "There are no shoppers with a history yet.", failed: "The server could not be asked.",
     kinds: { view: "Viewed", click: "Clicked", add_to_cart: "Into the cart", remove_from_cart: "Out of the cart", purchase: "Bought", refund: "Gave back" },
@@ -44,7 +56,15 @@ const TEXTS = {
 };
 
 /** Actions shown before "more" is asked for: the lists should not be far below on a phone. */
-const SHORT = 12;
+const SHORT = matchMedia("(max-width: 64rem)").matches ? 4 : 12;
+
+/** What kind of reason each code is; the rest are other signs. */
+const GROUPS = {
+  bought_before: "own", viewed: "own",
+  similar_to: "match", often_bought_after: "match", bought_together: "match", sequence: "match",
+  popular: "trend", popular_recently: "trend", popular_in_category: "trend",
+};
+const groupOf = (item) => GROUPS[item.reason.code] || "other";
 
 const at = (id) => document.getElementById(id);
 const state = { language: stored("qhatu-language") || "es", key: stored("qhatu-key"), who: null, limit: SHORT, data: null, now: null, turn: 0 };
@@ -93,6 +113,25 @@ function fail(error) {
   say(error instanceof Refused ? error.message : text().failed, true);
 }
 
+/** Titles that shout are told in a normal voice. */
+function name(thing) {
+  const title = thing.title || thing.item_id;
+  if (!thing.title || title !== title.toLocaleUpperCase() || !/[A-ZÁÉÍÓÚÑ]{3}/.test(title)) return title;
+  const low = title.toLocaleLowerCase().trim();
+  return low.charAt(0).toLocaleUpperCase() + low.slice(1);
+}
+
+/** A tile with a product's initial, always of the same hue: something to recognize it by. */
+function tile(thing) {
+  const text = name(thing).replace(/^[^\p{L}\p{N}]+/u, "");
+  const mark = make("span", "tile", (text.charAt(0) || "?").toLocaleUpperCase());
+  mark.setAttribute("aria-hidden", "true");
+  let sum = 7;
+  for (const letter of thing.item_id) sum = (sum * 31 + letter.codePointAt(0)) % 360;
+  mark.style.setProperty("--hue", String(sum));
+  return mark;
+}
+
 function money(price) { return price ? price.text : ""; }
 
 function day(time) {
@@ -112,7 +151,7 @@ function drawHistory(history) {
     if (date !== before) list.append(make("li", "day", date));
     before = date;
     const line = make("li");
-    line.append(make("span", "name", move.title || move.item_id), make("span", "money", money(move.price)));
+    line.append(tile(move), make("span", "name", name(move)), make("span", "money", money(move.price)));
     const quantity = move.quantity > 1 ? ` × ${move.quantity}` : "";
     line.append(make("span", "detail", `${words.kinds[move.kind] || move.kind}${quantity} · ${move.item_id}`));
     list.append(line);
@@ -121,22 +160,68 @@ function drawHistory(history) {
   at("more").hidden = history.moves.length >= history.total;
 }
 
+/** What is known of the shopper in three figures. */
+function drawFacts({ history, features }) {
+  const words = text().facts;
+  const row = at("facts");
+  row.replaceChildren();
+  const { user_orders: orders, avg_order_value: spent, last_purchase_date: last } = features || {};
+  row.hidden = !orders;
+  if (!orders) return;
+  const currency = history.moves.map((move) => move.price && move.price.currency).find(Boolean) || "";
+  const amount = Number(spent).toLocaleString("es-PE", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+  const facts = [[words.orders, `${orders}`], [words.spent, `${currency === "PEN" ? "S/" : currency} ${amount}`]];
+  if (last) facts.push([words.last, day(last)]);
+  for (const [label, value] of facts) {
+    const fact = make("div");
+    fact.append(make("dt", "", label), make("dd", "", value));
+    row.append(fact);
+  }
+}
+
+/** How alike the lists are: a sentence, and a bar of what only A, both and only B hold. */
+function drawShared(a, b) {
+  const words = text();
+  const inA = new Set(a.items.map((item) => item.item_id));
+  const both = b.items.filter((item) => inA.has(item.item_id)).length;
+  const parts = [["a", words.barA, a.items.length - both], ["both", words.barBoth, both], ["b", words.barB, b.items.length - both]];
+  at("shared-text").textContent = words.shared(both, Math.max(a.items.length, b.items.length));
+  at("shared-bar").replaceChildren(...parts.filter(([, , count]) => count).map(([side, label, count]) => {
+    const part = make("span", `part ${side}`, label(count));
+    part.style.flexGrow = String(count);
+    return part;
+  }));
+}
+
+/** How many of the list's items stand there for which kind of reason. */
+function mix(answer) {
+  const row = make("span", "mix");
+  for (const [group, label] of Object.entries(text().groups)) {
+    const count = answer.items.filter((item) => groupOf(item) === group).length;
+    if (count) row.append(make("span", `chip ${group}`, `${label} ${count}`));
+  }
+  return row;
+}
+
 function drawList(side, answer, others) {
   const words = text();
-  at(`version-${side}`).textContent = words.made(answer.model_version, answer.took);
+  at(`version-${side}`).replaceChildren(mix(answer), make("span", "", words.made(answer.model_version, answer.took)));
   const list = at(`list-${side}`);
   list.replaceChildren();
+  // What fewer items share is marked: those in both lists, or those in this one alone.
+  const rare = 2 * answer.items.filter((item) => others.has(item.item_id)).length < answer.items.length;
   answer.items.forEach((item, place) => {
     const line = make("li");
-    line.append(make("span", "place", `${place + 1}`), make("span", "name", item.title || item.item_id), make("span", "money", money(item.price)));
-    const why = make("span", "why");
-    if (!others.has(item.item_id)) why.append(make("span", "tag only", words.only));
-    why.append(document.createTextNode(item.reason.text[state.language]));
-    line.append(why, make("span", "detail", `${item.item_id} · ${item.score.toPrecision(3)}`));
+    line.append(make("span", "place", `${place + 1}`), tile(item), make("span", "name", name(item)), make("span", "money", money(item.price)));
+    const why = make("span", `why ${groupOf(item)}`, item.reason.text[state.language]);
+    const score = item.score >= 0.001 ? ` · ${words.score} ${item.score.toFixed(3)}` : "";
+    const detail = make("span", "detail", `${words.code} ${item.item_id}${score}`);
+    if (others.has(item.item_id) === rare) detail.prepend(make("span", "tag only", rare ? words.inBoth : words.only));
+    line.append(why, detail);
     if (!state.who.user) {
       const view = make("button", "", words.viewItem);
       view.type = "button";
-      view.setAttribute("aria-label", `${words.viewItem}: ${item.title || item.item_id}`);
+      view.setAttribute("aria-label", `${words.viewItem}: ${name(item)}`);
       view.addEventListener("click", () => viewed(item));
       line.append(view);
     }
@@ -150,6 +235,8 @@ function draw() {
   const { history, a, b } = state.data;
   const ids = (answer) => new Set(answer.items.map((item) => item.item_id));
   drawHistory(history);
+  drawFacts(state.data);
+  drawShared(a, b);
   drawList("a", a, ids(b));
   drawList("b", b, ids(a));
   at("board").hidden = false;
@@ -174,12 +261,12 @@ async function refresh() {
   const { user, session } = state.who;
   const place = user ? `/v1/users/${encodeURIComponent(user)}` : `/v1/sessions/${encodeURIComponent(session)}`;
   try {
-    const [history, a, b] = await Promise.all([ask(`${place}/history?limit=${state.limit}`), list("a"), list("b")]);
+    const known = user ? ask(`/v1/features/user?key=${encodeURIComponent(user)}`) : null;
+    const [history, features, a, b] = await Promise.all([ask(`${place}/history?limit=${state.limit}`), known, list("a"), list("b")]);
     if (turn !== state.turn) return;
-    state.data = { history, a, b };
+    state.data = { history, features: features && (features.features || features), a, b };
     draw();
-    const name = user || text().thisVisit;
-    say(user && !history.total ? text().unknown(user) : text().done(name));
+    say(user && !history.total ? text().unknown(user) : text().done(user || text().thisVisit));
   } catch (error) {
     if (turn === state.turn) fail(error);
   }
@@ -249,7 +336,7 @@ function drawChoices() {
   const places = [...state.models.placements].sort((x, y) => rank(x) - rank(y));
   fill(at("placement"), places.map((name) => [name, words.places[name] || name]));
   const live = state.models.models.filter((model) => model.version);
-  const choices = live.map((model) => [model.alias, `${words.aliases[model.alias] || model.alias}: ${model.version} (${model.kind})`]);
+  const choices = live.map((model) => [model.alias, `${words.aliases[model.alias] || model.alias}: ${words.models[model.kind] || model.kind}`]);
   choices.push(["popularity", words.popularity]);
   const first = !at("model-a").options.length;
   fill(at("model-a"), choices);

@@ -6,16 +6,18 @@ mod bert;
 mod demo;
 mod http;
 mod import;
+mod knn;
 mod load;
 mod page;
 mod server;
+mod swap;
 
 use std::path::Path;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::import::binary;
+pub(crate) use self::import::{binary, target};
 pub(crate) use self::server::Server;
 use crate::process;
 
@@ -30,6 +32,8 @@ const BENCHES: &[Bench] = &[
         "recommendations over HTTP at 1,000 requests a second, events arriving meanwhile",
         http::latency,
     ),
+    ("knn", "session-kNN: the kernel against the published algorithm, and over HTTP", knn::run),
+    ("swap", "a model swap under 500 requests a second", swap::run),
     ("quality", "the demo's models on its time split, three seeds", demo::quality),
     ("bert", "BERT encoding, MiniLM-L6's shape, against PyTorch and ONNX Runtime in f32", bert::run),
     ("demo", "the demo from the built binary to printed recommendations", demo::time),

@@ -2,6 +2,7 @@
 //! that continuous integration calls.
 
 mod bench;
+mod fuzz;
 mod process;
 mod scenario;
 mod test;
@@ -16,6 +17,7 @@ usage: cargo xtask COMMAND
 
   test    format, lints, tidy, documentation and every test; ends with 'N passed, N failed, N skipped'
   tidy    arrows between crates, heads of files, budgets of packages
+  fuzz [TARGET] [--seconds N]   the decoders on inputs that grow towards new code; a minute each in `test`
   bench NAME   one benchmark, or `all`; writes benches/results and docs/reference/benchmarks.md
 ";
 
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
     let done = match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["test"] => test::run(&root()),
         ["tidy"] => tidy::run(&root()),
+        ["fuzz", words @ ..] => fuzz::run(&root(), words),
         ["bench", name] => bench::run(&root(), name),
         _ => Err(USAGE.to_owned()),
     };

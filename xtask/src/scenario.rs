@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::bench::{Server, binary};
+use crate::bench::{Server, binary, target};
 use crate::{process, tools};
 
 /// The demo's last purchase, plus a millisecond: what its feature tables are as of.
@@ -23,12 +23,18 @@ pub(crate) fn run(root: &Path) -> Result<Vec<Checked>, String> {
     let demo = folder.join("demo").to_string_lossy().into_owned();
     let data = format!("{demo}/data");
     let mut checked = vec![
+        ("measures against trec_eval and numpy", measures_agree(root, &python)),
         ("demo from an empty folder", demo_prints_lists(root, &demo)),
         ("demo again goes on where it was", demo_again_is_quick(root, &demo)),
         ("lake and features read by DuckDB and pandas", {
             process::run(root, &python, &["tests/python/lake_check.py", &data, AS_OF])
         }),
     ];
+    let programs =
+        binary(root).parent().map_or_else(String::new, |folder| folder.to_string_lossy().into_owned());
+    checked.push(("the import guide's commands", {
+        process::run(root, &python, &["tests/python/guide_check.py", "docs/guides/import.md", &programs])
+    }));
     match Server::start(root, Path::new(&demo)) {
         Err(fault) => checked.push(("server over the demo", Err(fault))),
         Ok(server) => {
@@ -39,10 +45,24 @@ pub(crate) fn run(root: &Path) -> Result<Vec<Checked>, String> {
             checked.push(("the API guide's commands", {
                 process::run(root, &python, &["tests/python/guide_check.py", "docs/guides/api.md", &base])
             }));
+            checked.push(("what the guide promises of lists", {
+                process::run(root, &python, &["tests/python/server_check.py", &base])
+            }));
             checked.push(("server drains on SIGTERM", server.stop()));
         }
     }
     Ok(checked)
+}
+
+/// Our measures on shared cases, recomputed by trec_eval and by numpy.
+fn measures_agree(root: &Path, python: &str) -> Result<(), String> {
+    process::run(root, "cargo", &["build", "--workspace", "--locked", "--example", "shared_cases"])?;
+    let example = target(root).join("debug/examples/shared_cases");
+    let cases = process::read(root, &example.to_string_lossy(), &[])?;
+    let path = root.join("target/scenario/cases.json");
+    let written = fs::create_dir_all(root.join("target/scenario")).and_then(|()| fs::write(&path, cases));
+    written.map_err(|error| format!("{}: {error}", path.display()))?;
+    process::run(root, python, &["tests/python/metrics_check.py", &path.to_string_lossy()])
 }
 
 fn demo(root: &Path, dir: &str) -> Result<String, String> {

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use crate::{process, scenario, tidy};
+use crate::{fuzz, process, scenario, tidy};
 
 #[derive(Default)]
 struct Count {
@@ -46,6 +46,10 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
         Ok(checked) => checked.into_iter().for_each(|(name, outcome)| count.check(name, outcome)),
         Err(fault) => count.check("scenario", Err(fault)),
     }
+    count.check("format of the fuzz targets", {
+        command(root, &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"], &[])
+    });
+    fuzz::checks(root).into_iter().for_each(|(name, outcome)| count.check(&name, outcome));
     println!("{} passed, {} failed, {} skipped", count.passed, count.failed, count.skipped);
     match (count.failed, count.skipped, std::env::var_os("CI")) {
         (0, 0, _) | (0, _, None) => Ok(()),

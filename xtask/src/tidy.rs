@@ -3,6 +3,11 @@
 //! * Arrows: a crate uses only those of ours that [`ARROWS`] allows (ARCHITECTURE.md, code map).
 //! * Heads: every Rust file opens with `//!`, saying what it is for.
 //! * Budgets: the packages a crate drags in stay below a number that is raised only on purpose.
+//! * Owners: a package of others is named by one crate of ours ([`owner`]).
+//! * Licences: each package's licence is one that Apache-2.0 may be combined with ([`licence`]).
+
+mod licence;
+mod owner;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -59,6 +64,8 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
         serde_json::from_str(&metadata).map_err(|error| format!("cargo metadata: {error}"))?;
     let mut faults = arrow_faults(&metadata);
     faults.extend(budget_faults(&metadata));
+    faults.extend(owner::faults(&metadata));
+    faults.extend(licence::faults(&metadata));
     faults.extend(head_faults(root)?);
     if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
 }

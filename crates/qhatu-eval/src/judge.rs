@@ -3,18 +3,20 @@
 //!
 //! Two targets: `all` = everything the shopper bought in the test period; `new` = only products never bought by them
 //! before, where a model cannot shine by repeating old purchases. A shopper with nothing relevant for a target is left out
-//! of that target's accuracy measures. Coverage, diversity and novelty describe the lists themselves and take every shopper's.
+//! of that target's accuracy measures. Coverage, diversity and novelty describe the lists themselves and take every
+//! returning shopper's. Shoppers of whom nothing was known before stand in a slice of their own and in no other figure.
 //!
-//! The winner is the best model that is not a baseline, by NDCG; it is compared with the best baseline, user by user. Picking
-//! the best of several on the same shoppers flatters the pick a little: the interval does not correct for it.
+//! Each model that is not a baseline is compared with the best baseline by NDCG, user by user, the best first: that one is
+//! the winner. Picking the best of several on the same shoppers flatters the pick a little: the interval does not correct
+//! for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::bootstrap::{Estimate, interval, paired_interval};
-use crate::metrics;
+use crate::bootstrap::{Estimate, coverage_interval, interval, paired_interval};
+use crate::{metrics, slice};
 
 /// The two targets, in the order they are reported.
 pub const TARGETS: [&str; 2] = ["all", "new"];
@@ -22,7 +24,7 @@ pub const TARGETS: [&str; 2] = ["all", "new"];
 /// One shopper of the test period.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Case {
-    /// Events known before the test period.
+    /// Orders known before the test period; 0 = a new shopper.
     pub history_length: usize,
     /// Everything bought in the test period, as item indices.
     pub relevant_all: Vec<u32>,
@@ -43,6 +45,33 @@ pub struct Lists {
     pub new: Vec<Vec<u32>>,
 }
 
+impl Lists {
+    /// The list for a case; a missing one is empty.
+    pub(crate) fn list(&self, target: &str, case: usize) -> &[u32] {
+        let lists = if target == "new" { &self.new } else { &self.all };
+        lists.get(case).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Why lists cannot be judged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JudgeError {
+    /// A list names an item twice, so that places are lost and counts are wrong.
+    #[error(
+        "model {model} lists item {item} twice for shopper {case} (target {target}); a list names an item once"
+    )]
+    Duplicate {
+        /// The model.
+        model: String,
+        /// The target.
+        target: &'static str,
+        /// Number of the case.
+        case: usize,
+        /// The item.
+        item: u32,
+    },
+}
+
 /// How to judge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
@@ -59,6 +88,8 @@ pub struct Settings {
 pub struct Catalogue<'a> {
     /// Share of training shoppers who bought the item.
     pub shares: &'a [f64],
+    /// The training shoppers who bought the item, as rising numbers; without them there is no diversity.
+    pub buyers: &'a [Vec<u32>],
     /// Category of the item, if the shop has categories.
     pub categories: Option<&'a [u32]>,
 }
@@ -72,9 +103,9 @@ pub struct Report {
     pub k: usize,
     /// One per model, in the order given.
     pub models: Vec<ModelResult>,
-    /// NDCG by how much is known of the shopper.
+    /// NDCG on parts of the shoppers and of what they bought.
     pub slices: Vec<Slice>,
-    /// The winner against the best baseline.
+    /// Each model that is no baseline against the best baseline; per target the winner first.
     pub comparisons: Vec<Comparison>,
 }
 
@@ -89,33 +120,36 @@ pub struct ModelResult {
     pub targets: BTreeMap<String, BTreeMap<String, Estimate>>,
 }
 
-/// One group of shoppers and each model's NDCG on it.
+/// One group of shoppers, or of what they bought, and each model's NDCG on it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Slice {
-    /// What the groups are cut by: `history_length`.
+    /// What the groups are cut by: `shopper`, `history_length`, `item_popularity`.
     pub by: String,
-    /// The group: `1-2`, `21+`.
+    /// The group: `new`, `21+`, `tail`.
     pub group: String,
     /// `all` or `new`.
     pub target: String,
     /// The metric: `ndcg_at_10`.
     pub metric: String,
+    /// How many items are in a group of items; 0 for a group of shoppers.
+    #[serde(default)]
+    pub items: usize,
     /// Model name → estimate.
     pub models: BTreeMap<String, Estimate>,
 }
 
-/// The winner against the best baseline on one target and metric.
+/// A model against the best baseline on one target and metric.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Comparison {
     /// `all` or `new`.
     pub target: String,
     /// `ndcg_at_10`, `recall_at_10` or `hit_rate_at_10`.
     pub metric: String,
-    /// Best model by NDCG that is not a baseline; the best baseline if there is no other.
-    pub winner: String,
+    /// The model; where all are baselines the best of them.
+    pub model: String,
     /// Best baseline by NDCG.
     pub best_baseline: String,
-    /// Winner minus baseline, user by user.
+    /// Model minus baseline, user by user.
     pub difference: Estimate,
 }
 
@@ -144,12 +178,17 @@ const MEASURES: [(&str, Measure); 5] = [
 /// Measures that decide and are compared: the first three of `MEASURES`.
 const COMPARED: usize = 3;
 
-/// Groups of shoppers by events known before: (name, from, to).
-const HISTORY: [(&str, usize, usize); 5] =
-    [("0", 0, 0), ("1-2", 1, 2), ("3-5", 3, 5), ("6-20", 6, 20), ("21+", 21, usize::MAX)];
-
 /// Judges all models on the same cases. A missing list counts as an empty one. Runs on the caller's rayon pool.
-pub fn judge(models: &[Lists], cases: &[Case], catalogue: &Catalogue, settings: &Settings) -> Report {
+///
+/// # Errors
+/// [`JudgeError::Duplicate`].
+pub fn judge(
+    models: &[Lists],
+    cases: &[Case],
+    catalogue: &Catalogue,
+    settings: &Settings,
+) -> Result<Report, JudgeError> {
+    models.iter().try_for_each(|model| refuse_duplicates(model, settings.k))?;
     let result = |model: &Lists| ModelResult {
         name: model.name.clone(),
         baseline: model.baseline,
@@ -161,16 +200,30 @@ pub fn judge(models: &[Lists], cases: &[Case], catalogue: &Catalogue, settings: 
     let results: Vec<ModelResult> = models.par_iter().map(result).collect();
     let comparisons =
         TARGETS.iter().flat_map(|target| compare(models, &results, cases, settings, target)).collect();
-    Report {
+    Ok(Report {
         about: BTreeMap::new(),
         k: settings.k,
         models: results,
-        slices: slices(models, cases, settings),
+        slices: slice::slices(models, cases, catalogue, settings),
         comparisons,
-    }
+    })
 }
 
-/// NDCG of `a` minus NDCG of `b` on `target` (`all` or `new`), user by user.
+/// Padding may repeat: it stands for items that the catalogue no longer has.
+fn refuse_duplicates(model: &Lists, k: usize) -> Result<(), JudgeError> {
+    for (target, lists) in [("all", &model.all), ("new", &model.new)] {
+        for (case, list) in lists.iter().enumerate() {
+            let mut seen = HashSet::new();
+            let twice = list.iter().take(k).find(|item| **item != 0 && !seen.insert(**item));
+            if let Some(&item) = twice {
+                return Err(JudgeError::Duplicate { model: model.name.clone(), target, case, item });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// NDCG of `a` minus NDCG of `b` on `target` (`all` or `new`), returning shopper by returning shopper.
 pub fn paired_difference(
     a: &Lists,
     b: &Lists,
@@ -189,25 +242,25 @@ fn difference(
     target: &str,
     measure: Measure,
 ) -> Estimate {
-    let of = |model| per_user(model, cases, settings.k, target, measure, &|_| true);
+    let of = |model| per_user(model, cases, settings.k, target, measure, &is_returning);
     paired_interval(&of(a), &of(b), settings.bootstrap_samples, settings.seed)
 }
 
-fn name(measure: &str, k: usize) -> String {
+pub(crate) fn name(measure: &str, k: usize) -> String {
     format!("{measure}_at_{k}")
 }
 
-fn list<'a>(model: &'a Lists, target: &str, case: usize) -> &'a [u32] {
-    let lists = if target == "new" { &model.new } else { &model.all };
-    lists.get(case).map_or(&[], Vec::as_slice)
-}
-
-fn relevant<'a>(case: &'a Case, target: &str) -> &'a [u32] {
+pub(crate) fn relevant<'a>(case: &'a Case, target: &str) -> &'a [u32] {
     if target == "new" { &case.relevant_new } else { &case.relevant_all }
 }
 
+/// Whether anything was known of the shopper.
+pub(crate) fn is_returning(case: &Case) -> bool {
+    case.history_length > 0
+}
+
 /// The measure for each kept case that has something relevant.
-fn per_user(
+pub(crate) fn per_user(
     model: &Lists,
     cases: &[Case],
     k: usize,
@@ -217,7 +270,7 @@ fn per_user(
 ) -> Vec<f64> {
     let judged =
         cases.iter().enumerate().filter(|(_, case)| !relevant(case, target).is_empty() && keep(case));
-    judged.map(|(at, case)| measure(list(model, target, at), relevant(case, target), k)).collect()
+    judged.map(|(at, case)| measure(model.list(target, at), relevant(case, target), k)).collect()
 }
 
 fn measures(
@@ -227,42 +280,41 @@ fn measures(
     settings: &Settings,
     target: &str,
 ) -> BTreeMap<String, Estimate> {
-    let Settings { k, bootstrap_samples, seed } = *settings;
-    let estimate = |values: Vec<f64>| interval(&values, bootstrap_samples, seed);
+    let Settings { k, bootstrap_samples: samples, seed } = *settings;
     let accuracy = |(measure, function): &(&str, Measure)| {
-        (name(measure, k), estimate(per_user(model, cases, k, target, *function, &|_| true)))
+        let values = per_user(model, cases, k, target, *function, &is_returning);
+        (name(measure, k), interval(&values, samples, seed))
     };
     let mut all: BTreeMap<String, Estimate> = MEASURES.iter().map(accuracy).collect();
-
-    let lists = || (0..cases.len()).map(|case| list(model, target, case));
+    let returning = cases.iter().enumerate().filter(|(_, case)| is_returning(case));
+    let lists: Vec<&[u32]> = returning.map(|(at, _)| model.list(target, at)).collect();
     let items = catalogue.shares.len().saturating_sub(1);
-    all.insert(name("coverage", k), Estimate::point(metrics::coverage_at_k(lists(), items, k), cases.len()));
+    all.insert(name("coverage", k), coverage_interval(&lists, items, k, samples, seed));
     let sold = catalogue.shares.iter().copied().filter(|share| *share > 0.0);
     let floor = sold.fold(1.0, f64::min);
-    let novelty =
-        lists().filter_map(|list| metrics::novelty_at_k(list, catalogue.shares, floor, k)).collect();
-    all.insert(name("novelty", k), estimate(novelty));
+    let mut describe = |measure: &str, of: &(dyn Fn(&[u32]) -> Option<f64> + Sync)| {
+        let values: Vec<f64> = lists.par_iter().filter_map(|list| of(list)).collect();
+        all.insert(name(measure, k), interval(&values, samples, seed));
+    };
+    describe("novelty", &|list| metrics::novelty_at_k(list, catalogue.shares, floor, k));
+    if !catalogue.buyers.is_empty() {
+        describe("diversity", &|list| metrics::diversity_at_k(list, catalogue.buyers, k));
+    }
     if let Some(categories) = catalogue.categories {
-        let diversity =
-            lists().filter_map(|list| metrics::intra_list_diversity_at_k(list, categories, k)).collect();
-        all.insert(name("diversity", k), estimate(diversity));
+        describe("category_diversity", &|list| metrics::category_diversity_at_k(list, categories, k));
     }
     all
 }
 
-/// Index of the best model by NDCG among those of a kind; the first of equals.
-fn best(results: &[ModelResult], target: &str, k: usize, baseline: bool) -> Option<usize> {
+/// Indices of the models of a kind, the best by NDCG first, the first of equals before the others.
+fn by_ndcg(results: &[ModelResult], target: &str, k: usize, baseline: bool) -> Vec<usize> {
     let ndcg = |at: usize| {
-        results[at]
-            .targets
-            .get(target)
-            .and_then(|found| found.get(&name("ndcg", k)))
-            .map_or(0.0, |found| found.mean)
+        let found = results[at].targets.get(target).and_then(|found| found.get(&name("ndcg", k)));
+        found.map_or(0.0, |found| found.mean)
     };
-    (0..results.len())
-        .rev()
-        .filter(|at| results[*at].baseline == baseline)
-        .max_by(|a, b| ndcg(*a).total_cmp(&ndcg(*b)))
+    let mut order: Vec<usize> = (0..results.len()).filter(|at| results[*at].baseline == baseline).collect();
+    order.sort_by(|a, b| ndcg(*b).total_cmp(&ndcg(*a)));
+    order
 }
 
 fn compare(
@@ -272,33 +324,18 @@ fn compare(
     settings: &Settings,
     target: &str,
 ) -> Vec<Comparison> {
-    let Some(base) = best(results, target, settings.k, true) else { return Vec::new() };
-    let winner = best(results, target, settings.k, false).unwrap_or(base);
-    let comparison = |(measure, function): &(&str, Measure)| Comparison {
+    let Some(&base) = by_ndcg(results, target, settings.k, true).first() else { return Vec::new() };
+    let mut learned = by_ndcg(results, target, settings.k, false);
+    if learned.is_empty() {
+        learned.push(base);
+    }
+    let pairs = learned.iter().flat_map(|at| MEASURES[..COMPARED].iter().map(move |measure| (*at, measure)));
+    let comparison = |(at, (measure, function)): (usize, &(&str, Measure))| Comparison {
         target: target.to_owned(),
         metric: name(measure, settings.k),
-        winner: models[winner].name.clone(),
+        model: models[at].name.clone(),
         best_baseline: models[base].name.clone(),
-        difference: difference(&models[winner], &models[base], cases, settings, target, *function),
+        difference: difference(&models[at], &models[base], cases, settings, target, *function),
     };
-    MEASURES[..COMPARED].iter().map(comparison).collect()
-}
-
-fn slices(models: &[Lists], cases: &[Case], settings: &Settings) -> Vec<Slice> {
-    let groups = TARGETS.iter().flat_map(|target| HISTORY.iter().map(move |group| (*target, *group)));
-    let slice = |(target, (group, from, to)): (&str, (&str, usize, usize))| {
-        let keep = |case: &Case| (from..=to).contains(&case.history_length);
-        let estimate = |model: &Lists| {
-            let values = per_user(model, cases, settings.k, target, metrics::ndcg_at_k, &keep);
-            (model.name.clone(), interval(&values, settings.bootstrap_samples, settings.seed))
-        };
-        Slice {
-            by: "history_length".to_owned(),
-            group: group.to_owned(),
-            target: target.to_owned(),
-            metric: name("ndcg", settings.k),
-            models: models.par_iter().map(estimate).collect(),
-        }
-    };
-    groups.map(slice).filter(|slice| slice.models.values().any(|found| found.n > 0)).collect()
+    pairs.map(comparison).collect()
 }

@@ -5,13 +5,16 @@
 
 pub mod bootstrap;
 pub mod judge;
+mod label;
 pub mod metrics;
 mod page;
 pub mod report;
+mod slice;
 
 pub use bootstrap::Estimate;
 pub use judge::{
-    Case, Catalogue, Comparison, Lists, ModelResult, Report, Settings, Slice, judge, paired_difference,
+    Case, Catalogue, Comparison, JudgeError, Lists, ModelResult, Report, Settings, Slice, judge,
+    paired_difference,
 };
 pub use page::html;
 pub use report::{ReportError, text_table, to_json};

@@ -2,15 +2,18 @@
 //!
 //! Ranking measures take one user's list (`ranked`, best first), what that user really bought afterwards
 //! (`relevant`, a set), and `k`. Libraries disagree on denominators, so each function states its own. Four rules hold
-//! for all of them: an item listed twice counts once, at its first place; a list shorter than `k` is judged as it is
-//! (missing places are misses); a user with nothing relevant has no measure, so the caller leaves that user out (the
-//! functions answer 0); `k = 0` answers 0.
+//! for all of them: an item listed twice counts once, at its first place ([`judge`](crate::judge()) refuses such
+//! lists); a list shorter than `k` is judged as it is (missing places are misses); a user with nothing relevant has no
+//! measure, so the caller leaves that user out (the functions answer 0); `k = 0` answers 0. Ties have been decided by
+//! whoever made the list.
 //!
 //! Classification measures take a score (a probability where it says so) and a true label per row.
 //!
 //! Sources: Järvelin & Kekäläinen 2002 (NDCG); Manning, Raghavan & Schütze, *Introduction to Information Retrieval*,
 //! ch. 8; Vargas & Castells 2011 (novelty, diversity); Fawcett 2006 (ROC); Davis & Goadrich 2006 (PR); Guo et al. 2017
-//! (calibration error). Values are held to 1e-9 against an independent Python in `tests/golden`.
+//! (calibration error). The test command holds all of them to 1e-9 against trec_eval (where it has the measure) and
+//! against a second formulation in numpy: `tests/python/metrics_check.py`, on the cases of
+//! `crates/qhatu-train/examples/shared_cases.rs`.
 
 use std::collections::HashSet;
 
@@ -29,14 +32,15 @@ fn discount(place: usize) -> f64 {
     1.0 / (place as f64 + 2.0).log2()
 }
 
-/// Hits in the first `k` divided by **all** relevant items (so a user with more than `k` cannot reach 1).
+/// Hits in the first `k` divided by **all** relevant items (so a user with more than `k` cannot reach 1). As trec_eval's
+/// `recall_k`.
 pub fn recall_at_k(ranked: &[u32], relevant: &[u32], k: usize) -> f64 {
     let (hits, total) = hits(ranked, relevant, k);
     ratio(hits.iter().filter(|hit| **hit).count() as f64, total as f64)
 }
 
 /// Σ 1/log₂(place + 1) over the hits in the first `k`, divided by the same sum for the best possible list, which has
-/// min(`k`, relevant) hits in front. Binary gain; in \[0, 1\].
+/// min(`k`, relevant) hits in front. Binary gain; in \[0, 1\]. As trec_eval's `ndcg_cut_k`.
 pub fn ndcg_at_k(ranked: &[u32], relevant: &[u32], k: usize) -> f64 {
     let (hits, total) = hits(ranked, relevant, k);
     let gained: f64 =
@@ -44,13 +48,15 @@ pub fn ndcg_at_k(ranked: &[u32], relevant: &[u32], k: usize) -> f64 {
     ratio(gained, (0..total.min(k)).map(discount).sum())
 }
 
-/// 1 / place of the first hit in the first `k`; 0 without a hit.
+/// 1 / place of the first hit in the first `k`; 0 without a hit. As trec_eval's `recip_rank` of a list cut to `k`.
 pub fn mrr_at_k(ranked: &[u32], relevant: &[u32], k: usize) -> f64 {
     let (hits, _) = hits(ranked, relevant, k);
     hits.iter().position(|hit| *hit).map_or(0.0, |place| 1.0 / (place as f64 + 1.0))
 }
 
-/// Average precision: the precision at each hit's place, summed and divided by min(`k`, relevant).
+/// Average precision: the precision at each hit's place, summed and divided by min(`k`, relevant), so that a perfect list
+/// has 1. trec_eval's `map_cut_k` divides by all relevant items instead: where there are `r` > `k` of them its figure is
+/// `k / r` times this one, otherwise the same.
 pub fn map_at_k(ranked: &[u32], relevant: &[u32], k: usize) -> f64 {
     let (hits, total) = hits(ranked, relevant, k);
     let places = hits.iter().enumerate().filter(|(_, hit)| **hit).map(|(place, _)| place);
@@ -59,7 +65,7 @@ pub fn map_at_k(ranked: &[u32], relevant: &[u32], k: usize) -> f64 {
     ratio(summed, total.min(k) as f64)
 }
 
-/// 1 when at least one of the first `k` is relevant, else 0.
+/// 1 when at least one of the first `k` is relevant, else 0. As trec_eval's `success_k`.
 pub fn hit_rate_at_k(ranked: &[u32], relevant: &[u32], k: usize) -> f64 {
     let (hits, _) = hits(ranked, relevant, k);
     if hits.contains(&true) { 1.0 } else { 0.0 }
@@ -74,9 +80,38 @@ pub fn coverage_at_k<'a>(lists: impl IntoIterator<Item = &'a [u32]>, items: usiz
     ratio(seen.len() as f64, items as f64)
 }
 
+/// How different the first `k` are in who buys them: the mean over pairs of 1 − |buyers of both| / √(|buyers of one| ·
+/// |buyers of the other|), which is the cosine distance of their columns in the matrix of shoppers and items. 0 = the
+/// same shoppers buy all of them, 1 = no shopper buys two. `buyers` holds by item index the shoppers who bought it,
+/// rising; an item without buyers differs wholly from any other. Fewer than two items have no pair: `None`.
+pub fn diversity_at_k(ranked: &[u32], buyers: &[Vec<u32>], k: usize) -> Option<f64> {
+    let of = |item: &u32| buyers.get(*item as usize).map_or(&[][..], Vec::as_slice);
+    let lists: Vec<&[u32]> = ranked.iter().take(k).map(of).collect();
+    let pairs =
+        lists.iter().enumerate().flat_map(|(place, a)| lists[place + 1..].iter().map(move |b| (*a, *b)));
+    let distances: Vec<f64> = pairs.map(|(a, b)| 1.0 - ratio(met(a, b) as f64, root(a, b))).collect();
+    (!distances.is_empty()).then(|| distances.iter().sum::<f64>() / distances.len() as f64)
+}
+
+fn root(a: &[u32], b: &[u32]) -> f64 {
+    (a.len() as f64 * b.len() as f64).sqrt()
+}
+
+/// How many numbers two rising lists share.
+fn met(a: &[u32], b: &[u32]) -> usize {
+    let (mut i, mut j, mut met) = (0, 0, 0);
+    while i < a.len() && j < b.len() {
+        met += usize::from(a[i] == b[j]);
+        let (left, right) = (a[i], b[j]);
+        i += usize::from(left <= right);
+        j += usize::from(right <= left);
+    }
+    met
+}
+
 /// The share of pairs in the first `k` whose categories differ: 0 = all alike, 1 = all different. `categories` is by
 /// item index; a pair with an item outside it counts as different. A list of fewer than two items has no pair: `None`.
-pub fn intra_list_diversity_at_k(ranked: &[u32], categories: &[u32], k: usize) -> Option<f64> {
+pub fn category_diversity_at_k(ranked: &[u32], categories: &[u32], k: usize) -> Option<f64> {
     let of: Vec<Option<&u32>> = ranked.iter().take(k).map(|item| categories.get(*item as usize)).collect();
     let pairs = of.len() * of.len().saturating_sub(1) / 2;
     let alike = |i: usize| of[i + 1..].iter().filter(|other| other.is_some() && **other == of[i]).count();

@@ -50,7 +50,7 @@ fn table(text: &mut String, report: &Report, target: &str) {
         let _ = writeln!(text, "{}", line.trim_end());
     }
     for comparison in report.comparisons.iter().filter(|found| found.target == target).take(1) {
-        let (winner, base) = (&comparison.winner, &comparison.best_baseline);
+        let (winner, base) = (&comparison.model, &comparison.best_baseline);
         let _ = writeln!(text, "{winner} − {base}: {}", shown(Some(&comparison.difference)));
     }
     text.push('\n');

@@ -1,6 +1,9 @@
 //! A made-up test period small enough to judge by hand.
+#![expect(clippy::unwrap_used, reason = "a test may stop where it fails")]
 
-use qhatu_eval::{Case, Catalogue, Lists, Report, Settings, judge, paired_difference, text_table, to_json};
+use qhatu_eval::{
+    Case, Catalogue, JudgeError, Lists, Report, Settings, judge, paired_difference, text_table, to_json,
+};
 
 const SETTINGS: Settings = Settings { k: 10, bootstrap_samples: 200, seed: 7 };
 
@@ -21,9 +24,17 @@ fn models() -> Vec<Lists> {
     vec![lists("popular", true, &[4, 1]), lists("silent", true, &[]), lists("good", false, &[2, 1, 3])]
 }
 
+const EMPTY: Catalogue = Catalogue { shares: &[], buyers: &[], categories: None };
+
 fn judged(models: &[Lists]) -> Report {
+    judged_on(models, &cases())
+}
+
+fn judged_on(models: &[Lists], cases: &[Case]) -> Report {
     let shares = [0.0, 0.5, 0.25, 0.125, 0.0];
-    judge(models, &cases(), &Catalogue { shares: &shares, categories: Some(&[0, 1, 1, 2, 2]) }, &SETTINGS)
+    let buyers = [vec![], vec![0, 1, 2, 3], vec![0, 1], vec![2], vec![]];
+    let catalogue = Catalogue { shares: &shares, buyers: &buyers, categories: Some(&[0, 1, 1, 2, 2]) };
+    judge(models, cases, &catalogue, &SETTINGS).unwrap()
 }
 
 #[test]
@@ -38,7 +49,10 @@ fn measures_are_those_worked_out_by_hand() {
     assert_eq!(good["new"]["recall_at_10"].mean, 1.0);
     assert_eq!(good["all"]["coverage_at_10"].mean, 0.75);
     assert_eq!(good["all"]["novelty_at_10"].mean, 2.0);
-    assert!((good["all"]["diversity_at_10"].mean - 2.0 / 3.0).abs() < 1e-12);
+    assert!((good["all"]["category_diversity_at_10"].mean - 2.0 / 3.0).abs() < 1e-12);
+    // The list is 2, 1, 3: two of four buyers in common, none, one of four.
+    let apart = (1.0 - 2.0 / 8f64.sqrt()) + 1.0 + (1.0 - 1.0 / 2.0);
+    assert!((good["all"]["diversity_at_10"].mean - apart / 3.0).abs() < 1e-12);
     assert_eq!(report.models[1].targets["all"]["ndcg_at_10"].mean, 0.0);
     assert_eq!(report.models[1].targets["all"]["novelty_at_10"].n, 0, "empty lists have no novelty");
 }
@@ -49,7 +63,7 @@ fn the_winner_meets_the_best_baseline_user_by_user() {
     let report = judged(&models);
     assert_eq!(report.comparisons.len(), 6);
     let first = &report.comparisons[0];
-    assert_eq!((first.winner.as_str(), first.best_baseline.as_str()), ("good", "popular"));
+    assert_eq!((first.model.as_str(), first.best_baseline.as_str()), ("good", "popular"));
     assert_eq!(first.difference, paired_difference(&models[2], &models[0], &cases, &SETTINGS, "all"));
     assert!(first.is_better() && !first.is_worse());
 }
@@ -57,7 +71,7 @@ fn the_winner_meets_the_best_baseline_user_by_user() {
 #[test]
 fn baselines_alone_elect_the_best_of_them() {
     let report = judged(&models()[..2]);
-    assert!(report.comparisons.iter().all(|found| found.winner == found.best_baseline));
+    assert!(report.comparisons.iter().all(|found| found.model == found.best_baseline));
     assert!(report.comparisons.iter().all(|found| found.difference.mean == 0.0));
     assert!(
         judged(&models()[2..]).comparisons.is_empty(),
@@ -70,8 +84,47 @@ fn slices_hold_only_groups_that_occur() {
     let report = judged(&models());
     let groups: Vec<_> =
         report.slices.iter().map(|found| (found.target.as_str(), found.group.as_str())).collect();
-    assert_eq!(groups, [("all", "1-2"), ("all", "6-20"), ("new", "6-20")]);
-    assert_eq!(report.slices[0].models["good"].n, 10);
+    let all = ["returning", "1-2", "6-20", "head", "middle"].map(|group| ("all", group));
+    let new = ["returning", "6-20", "middle"].map(|group| ("new", group));
+    assert_eq!(groups, [&all[..], &new[..]].concat());
+    let good = |group: usize| report.slices[group].models["good"];
+    assert_eq!(good(1).n, 10);
+    // Only item 1 is head; the list has it in the second place. Item 2 is middle and stands first.
+    assert!((good(3).mean - 1.0 / 3f64.log2()).abs() < 1e-12);
+    assert_eq!((good(3).n, good(4).n, good(4).mean), (40, 30, 1.0));
+    assert_eq!(report.slices[3].items, 1);
+}
+
+#[test]
+fn new_shoppers_stand_in_their_slice_and_nowhere_else() {
+    let mut with_new = cases();
+    with_new.extend((0..20).map(|_| case(0, &[4], &[4])));
+    let mut models = models();
+    for model in &mut models {
+        model.all.resize(60, vec![4]);
+        model.new.resize(60, vec![4]);
+    }
+    let (report, before) = (judged_on(&models, &with_new), judged(&models));
+    assert_eq!(report.models, before.models);
+    assert_eq!(report.comparisons, before.comparisons);
+    let group = |found: &&qhatu_eval::Slice| found.group == "new" && found.target == "all";
+    let slice = report.slices.iter().find(group).unwrap();
+    assert_eq!((slice.models["silent"].n, slice.models["silent"].mean), (20, 1.0));
+    let other = |slices: &[qhatu_eval::Slice]| -> Vec<_> {
+        slices.iter().filter(|found| found.group != "new").cloned().collect()
+    };
+    assert_eq!(other(&report.slices), other(&before.slices));
+}
+
+#[test]
+fn a_list_that_names_an_item_twice_is_refused() {
+    let mut models = models();
+    models[1].new[7] = vec![3, 5, 3];
+    let refused = judge(&models, &cases(), &EMPTY, &SETTINGS);
+    let expected = JudgeError::Duplicate { model: "silent".to_owned(), target: "new", case: 7, item: 3 };
+    assert_eq!(refused, Err(expected));
+    models[1].new[7] = vec![0, 5, 0];
+    assert!(judge(&models, &cases(), &EMPTY, &SETTINGS).is_ok(), "padding stands for what is not there");
 }
 
 #[test]
@@ -89,9 +142,9 @@ fn json_comes_back_equal_and_the_table_fits() {
 #[test]
 fn bad_input_is_judged_as_empty_lists() {
     let short = Lists { name: "short".to_owned(), ..Lists::default() };
-    let report = judge(&[short], &cases(), &Catalogue { shares: &[], categories: None }, &SETTINGS);
+    let report = judge(&[short], &cases(), &EMPTY, &SETTINGS).unwrap();
     assert_eq!(report.models[0].targets["all"]["hit_rate_at_10"].mean, 0.0);
-    assert!(judge(&[], &[], &Catalogue { shares: &[], categories: None }, &SETTINGS).slices.is_empty());
+    assert!(judge(&[], &[], &EMPTY, &SETTINGS).unwrap().slices.is_empty());
 }
 
 /// The page holds every model and verdict in both languages, escapes names, and fetches nothing.
@@ -106,8 +159,8 @@ fn the_page_stands_by_itself() {
     let case = Case { history_length: 3, relevant_all: vec![1], relevant_new: vec![1] };
     let models = [lists("popularity", true, 2), lists("<i>own</i>", false, 1)];
     let settings = Settings { k: 10, bootstrap_samples: 50, seed: 1 };
-    let catalogue = Catalogue { shares: &[0.0, 0.5, 0.5], categories: None };
-    let report = judge(&models, &vec![case; 50], &catalogue, &settings);
+    let catalogue = Catalogue { shares: &[0.0, 0.5, 0.5], ..EMPTY };
+    let report = judge(&models, &vec![case; 50], &catalogue, &settings).unwrap();
     let page = qhatu_eval::html(&report).unwrap();
     for words in ["&lt;i&gt;own", "es mejor que", "is better than", "<svg", "NDCG@10"] {
         assert!(page.contains(words), "{words}");
@@ -115,5 +168,5 @@ fn the_page_stands_by_itself() {
     for words in ["<i>own", "http://", "https://", "src="] {
         assert!(!page.contains(words), "{words}");
     }
-    assert!(qhatu_eval::html(&judge(&[], &[], &catalogue, &settings)).unwrap().contains("</html>"));
+    assert!(qhatu_eval::html(&judge(&[], &[], &catalogue, &settings).unwrap()).unwrap().contains("</html>"));
 }

@@ -1,11 +1,13 @@
 //! What each feature is: entity, aggregate over which events in which window, or an expression over
 //! others, or what the catalogue says of a product.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use qhatu_schema::EventKind;
+use qhatu_schema::{EventKind, PurchaseState};
 use serde::{Deserialize, Serialize};
 
+use crate::check;
+use crate::condition::Condition;
 use crate::expression::Expression;
 
 /// Whose feature it is.
@@ -16,8 +18,39 @@ pub enum Entity {
     User,
     /// A product.
     Item,
-    /// A visit.
+    /// A visit: what happened under one session id today and yesterday in Lima.
     Session,
+    /// A shopper with a product.
+    UserItem,
+    /// A shopper with a category of products, as the catalogue has it now.
+    UserCategory,
+}
+
+impl Entity {
+    /// All, in the order of rows.
+    pub const ALL: [Self; 5] = [Self::User, Self::Item, Self::Session, Self::UserItem, Self::UserCategory];
+
+    /// The name in declarations and files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Item => "item",
+            Self::Session => "session",
+            Self::UserItem => "user_item",
+            Self::UserCategory => "user_category",
+        }
+    }
+
+    /// The columns that hold its key.
+    pub fn key_columns(self) -> &'static [&'static str] {
+        match self {
+            Self::User => &["user_id"],
+            Self::Item => &["item_id"],
+            Self::Session => &["session_id"],
+            Self::UserItem => &["user_id", "item_id"],
+            Self::UserCategory => &["user_id", "category"],
+        }
+    }
 }
 
 /// What is made of the events.
@@ -26,18 +59,48 @@ pub enum Entity {
 pub enum Aggregate {
     /// How many; what is given back is subtracted.
     Count,
-    /// Price × quantity of all, in units of the currency; what is given back is subtracted.
-    Amount,
-    /// How many orders; returns are none.
-    DistinctOrders,
-    /// When the first was.
+    /// The sum of `of`; what is given back is subtracted.
+    Sum,
+    /// The mean of `of`; returns are passed over.
+    Mean,
+    /// The first one's time, or its `of`; returns are passed over.
     First,
-    /// When the last was.
+    /// The last one's time, or its `of`; returns are passed over.
     Last,
+    /// How many different `of`; returns are passed over.
+    Distinct,
+    /// How many for each one of `over`; what is given back is subtracted on both sides.
+    Ratio,
     /// Lima days from the last one's day to now's.
     DaysSinceLast,
     /// Days between the first and the last, divided by one less than the orders.
     MeanGapDays,
+}
+
+/// What of an event is summed, kept or told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Of {
+    /// Price × quantity, in units of the currency; 0 where there is no price.
+    Amount,
+    /// Pieces.
+    Quantity,
+    /// Price of a piece, in units of the currency.
+    Price,
+    /// When it happened.
+    Time,
+    /// The product.
+    Item,
+    /// The shopper.
+    User,
+    /// The visit.
+    Session,
+    /// The order; the Lima day where there is no order number.
+    Order,
+    /// The Lima day.
+    Day,
+    /// What was searched for.
+    Query,
 }
 
 /// What the catalogue says of a product.
@@ -69,9 +132,24 @@ pub struct Feature {
     /// Which events count.
     #[serde(default)]
     pub events: Vec<EventKind>,
+    /// Of a ratio: the events below the line, of which `where` does not matter.
+    #[serde(default)]
+    pub over: Vec<EventKind>,
+    /// What of the events.
+    #[serde(default)]
+    pub of: Option<Of>,
+    /// Which purchases count, each as one more; none: paid ones, less those refunded.
+    #[serde(default)]
+    pub states: Vec<PurchaseState>,
+    /// What must hold of an event for it to count, such as `price >= 10`.
+    #[serde(default, rename = "where")]
+    pub conditions: Vec<Condition>,
     /// Whole Lima days that count, ending with the day of asking; none: all time.
     #[serde(default)]
     pub window_days: Option<u32>,
+    /// After so many Lima days an event counts half.
+    #[serde(default)]
+    pub half_life_days: Option<f64>,
     /// Arithmetic over other features of the same entity.
     #[serde(default)]
     pub expression: Option<String>,
@@ -82,32 +160,45 @@ pub struct Feature {
     pub meaning: String,
 }
 
-/// What the catalogue of features shows of one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct CatalogueEntry {
-    /// Its name.
-    pub name: String,
-    /// Other names.
-    pub aliases: Vec<String>,
-    /// What it means.
-    pub meaning: String,
-    /// Kind of its values: `number`, `time` or `text`.
-    #[serde(rename = "type")]
-    pub value_type: &'static str,
-    /// Whose it is.
-    pub entity: Entity,
-    /// Over which time.
-    pub window: String,
-    /// Where it comes from.
-    pub source: String,
-    /// How often it changes.
-    pub update_frequency: &'static str,
+impl Feature {
+    /// Kind of its values.
+    pub(crate) fn value_type(&self) -> ValueType {
+        match (self.aggregate, self.of, self.attribute) {
+            (Some(Aggregate::First | Aggregate::Last), None | Some(Of::Time), _) => ValueType::Time,
+            (Some(Aggregate::First | Aggregate::Last), Some(Of::Item | Of::Query), _)
+            | (_, _, Some(Attribute::Category)) => ValueType::Text,
+            _ => ValueType::Number,
+        }
+    }
+}
+
+/// Kind of a feature's values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ValueType {
+    /// 64-bit numbers.
+    Number,
+    /// Points in time, UTC.
+    Time,
+    /// Texts.
+    Text,
+}
+
+impl ValueType {
+    /// The name in the catalogue.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Number => "number",
+            Self::Time => "time",
+            Self::Text => "text",
+        }
+    }
 }
 
 /// What is wrong with declarations.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FeatureError {
-    /// Not TOML, or not of the shape of declarations.
+    /// Not TOML.
     #[error("features cannot be read: {fault}")]
     Syntax {
         /// What does not fit.
@@ -119,19 +210,20 @@ pub enum FeatureError {
         /// Each with the feature's name.
         faults: Vec<String>,
     },
+    /// A name that no feature has.
+    #[error("there is no feature {name:?}{}; `qhatu features list` shows all", hint.as_ref().map(|near| format!(" (did you mean {near}?)")).unwrap_or_default())]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// A name that looks like it.
+        hint: Option<String>,
+    },
     /// A table could not be made or a snapshot not be read.
     #[error("features: {fault}")]
     Unusable {
         /// What is wrong.
         fault: String,
     },
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    #[serde(default)]
-    feature: Vec<Feature>,
 }
 
 /// All features of a shop, in their order.
@@ -153,12 +245,9 @@ impl Declarations {
     /// # Errors
     /// [`FeatureError`] with every fault.
     pub fn from_toml(text: &str) -> Result<Self, FeatureError> {
-        let read = |text: &str| {
-            toml::from_str::<File>(text).map_err(|fault| FeatureError::Syntax { fault: fault.to_string() })
-        };
-        let mut features = read(include_str!("default.toml"))?.feature;
-        features.extend(read(text)?.feature);
         let mut faults = Vec::new();
+        let mut features = check::read(include_str!("default.toml"), &mut faults)?;
+        features.extend(check::read(text, &mut faults)?);
         let mut expressions = BTreeMap::new();
         for feature in &features {
             if let Some(text) = &feature.expression {
@@ -167,11 +256,14 @@ impl Declarations {
                     Err(fault) => faults.push(format!("{}: expression {text:?}: {fault}", feature.name)),
                 }
             }
-            faults.extend(shape_fault(feature));
+            faults.extend(check::shape_faults(feature));
         }
-        let own = Self { features, expressions };
-        faults.extend(own.name_faults());
-        if faults.is_empty() { Ok(own) } else { Err(FeatureError::Faults { faults }) }
+        faults.extend(check::name_faults(&features, &expressions));
+        if faults.is_empty() {
+            Ok(Self { features, expressions })
+        } else {
+            Err(FeatureError::Faults { faults })
+        }
     }
 
     /// All features.
@@ -179,91 +271,29 @@ impl Declarations {
         &self.features
     }
 
+    /// The feature of that name or alias.
+    ///
+    /// # Errors
+    /// [`FeatureError::Unknown`], with a name that looks like it where there is one.
+    pub fn find(&self, name: &str) -> Result<&Feature, FeatureError> {
+        let has = |feature: &&Feature| feature.name == name || feature.aliases.iter().any(|own| own == name);
+        self.features.iter().find(has).ok_or_else(|| FeatureError::Unknown {
+            name: name.to_owned(),
+            hint: check::nearest(name, self.features.iter().map(|feature| feature.name.as_str())),
+        })
+    }
+
     /// The features of one kind of entity, with their expression where they have one.
     pub(crate) fn of(&self, entity: Entity) -> impl Iterator<Item = (&Feature, Option<&Expression>)> {
         let own = self.features.iter().filter(move |feature| feature.entity == entity);
         own.map(|feature| (feature, self.expressions.get(&feature.name)))
     }
-
-    /// What the catalogue of features shows.
-    pub fn catalogue(&self) -> Vec<CatalogueEntry> {
-        self.features.iter().map(entry).collect()
-    }
-
-    /// Names that are taken twice, that nobody has, or that need themselves.
-    fn name_faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
-        let mut taken = BTreeSet::new();
-        for feature in &self.features {
-            for name in std::iter::once(&feature.name).chain(&feature.aliases) {
-                if !taken.insert(name) {
-                    faults.push(format!("{name}: the name is taken"));
-                }
-            }
-        }
-        // An expression may use what stands before it, so there are no circles.
-        let mut before: BTreeSet<(Entity, &str)> = BTreeSet::new();
-        for feature in &self.features {
-            let mut names = Vec::new();
-            if let Some(expression) = self.expressions.get(&feature.name) {
-                expression.names(&mut names);
-            }
-            for name in names.into_iter().filter(|name| !before.contains(&(feature.entity, *name))) {
-                faults.push(format!(
-                    "{}: the expression uses {name}, which is no feature of the same entity declared before it",
-                    feature.name
-                ));
-            }
-            before.insert((feature.entity, &feature.name));
-        }
-        faults
-    }
-}
-
-fn shape_fault(feature: &Feature) -> Option<String> {
-    let ways = [feature.aggregate.is_some(), feature.expression.is_some(), feature.attribute.is_some()];
-    let fault = match ways.iter().filter(|way| **way).count() {
-        1 if feature.attribute.is_some() && feature.entity != Entity::Item => "an attribute belongs to items",
-        1 if feature.aggregate.is_some() && feature.events.is_empty() => {
-            "events is empty: nothing would count"
-        }
-        1 if feature.window_days == Some(0) => "window_days is 0: leave it out for all time",
-        1 if feature.window_days.is_some()
-            && !matches!(feature.aggregate, Some(Aggregate::Count | Aggregate::Amount)) =>
-        {
-            "a window goes with count and amount only"
-        }
-        1 => return None,
-        _ => "it needs exactly one of aggregate, expression and attribute",
-    };
-    Some(format!("{}: {fault}", feature.name))
-}
-
-fn entry(feature: &Feature) -> CatalogueEntry {
-    let events: Vec<&str> = feature.events.iter().map(|kind| kind.as_str()).collect();
-    let (source, update_frequency) = match (&feature.expression, feature.attribute) {
-        (Some(expression), _) => (expression.clone(), "with each event"),
-        (_, Some(_)) => ("catalogue".to_owned(), "with each change of the product"),
-        _ => (format!("events: {}", events.join(", ")), "with each event"),
-    };
-    CatalogueEntry {
-        name: feature.name.clone(),
-        aliases: feature.aliases.clone(),
-        meaning: feature.meaning.clone(),
-        value_type: match (feature.aggregate, feature.attribute) {
-            (Some(Aggregate::First | Aggregate::Last), _) => "time",
-            (_, Some(Attribute::Category)) => "text",
-            _ => "number",
-        },
-        entity: feature.entity,
-        window: feature.window_days.map_or("all time".to_owned(), |days| format!("{days} Lima days")),
-        source,
-        update_frequency,
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -272,7 +302,8 @@ mod tests {
         let names: BTreeSet<&str> = own
             .features()
             .iter()
-            .flat_map(|f| std::iter::once(f.name.as_str()).chain(f.aliases.iter().map(String::as_str)))
+            .flat_map(|feature| std::iter::once(&feature.name).chain(&feature.aliases))
+            .map(String::as_str)
             .collect();
         for name in [
             "user_views",
@@ -299,34 +330,11 @@ mod tests {
     }
 
     #[test]
-    fn all_faults_are_said_at_once() {
-        let text = r#"
-            [[feature]]
-            name = "user_views"
-            entity = "user"
-            aggregate = "count"
-            meaning = "x"
-            [[feature]]
-            name = "odd"
-            entity = "user"
-            expression = "nobody + "
-            meaning = "x"
-            [[feature]]
-            name = "strange"
-            entity = "user"
-            expression = "product_views * 2"
-            meaning = "x"
-        "#;
-        let Err(FeatureError::Faults { faults }) = Declarations::from_toml(text) else { panic!("accepted") };
-        let all = faults.join("\n");
-        for words in [
-            "user_views: events is empty",
-            "user_views: the name is taken",
-            "odd: expression",
-            "strange: the expression uses product_views",
-        ] {
-            assert!(all.contains(words), "{words} in\n{all}");
-        }
-        assert!(Declarations::from_toml("[[feature]]\nnam = 1").is_err());
+    fn a_feature_answers_to_its_aliases_and_a_near_miss_is_named() {
+        let own = Declarations::default();
+        assert_eq!(own.find("num_clicks").unwrap().name, "user_clicks");
+        let fault = own.find("user_view").unwrap_err().to_string();
+        assert!(fault.contains("did you mean user_views?"), "{fault}");
+        assert!(!own.find("zzzzzzzz").unwrap_err().to_string().contains("mean"));
     }
 }

@@ -1,7 +1,8 @@
 //! Imputing, encoding and scaling, as scikit-learn defines them, fitted on training rows alone and
 //! stored with the model.
 //!
-//! A gap is NaN. Fitting passes gaps over; transforming keeps them, except for the imputer, which is there to fill them.
+//! A gap is NaN. Fitting passes gaps over; transforming keeps them, except for the imputer, which is there
+//! to fill them. [`Preparation`](crate::Preparation) puts the pieces together for a table.
 
 use std::collections::BTreeMap;
 
@@ -36,12 +37,15 @@ pub struct StandardScaler {
 }
 
 impl StandardScaler {
-    /// Learns mean and deviation.
+    /// Learns mean and deviation. What differs by no more than rounding is a constant, by scikit-learn's
+    /// bound: variance ≤ n·ε·variance + (n·mean·ε)².
     pub fn fit(values: &[f64]) -> Self {
         let mean_value = mean(values).unwrap_or(0.0);
         let squares: Vec<f64> = values.iter().map(|value| (value - mean_value).powi(2)).collect();
-        let deviation = mean(&squares).unwrap_or(0.0).sqrt();
-        Self { mean: mean_value, deviation: if deviation == 0.0 { 1.0 } else { deviation } }
+        let variance = mean(&squares).unwrap_or(0.0);
+        let count = values.iter().filter(|value| !value.is_nan()).count() as f64;
+        let bound = count * f64::EPSILON * variance + (count * mean_value * f64::EPSILON).powi(2);
+        Self { mean: mean_value, deviation: if variance <= bound { 1.0 } else { variance.sqrt() } }
     }
 
     /// The scaled value.
@@ -64,8 +68,9 @@ impl MinMaxScaler {
     pub fn fit(values: &[f64]) -> Self {
         let known = || values.iter().copied().filter(|value| !value.is_nan());
         let (min, max) = (known().fold(f64::INFINITY, f64::min), known().fold(f64::NEG_INFINITY, f64::max));
+        // scikit-learn's bound for a constant: ten times the rounding of one.
         match max - min {
-            range if range > 0.0 => Self { min, range },
+            range if range >= 10.0 * f64::EPSILON => Self { min, range },
             _ => Self { min: if min.is_finite() { min } else { 0.0 }, range: 1.0 },
         }
     }
@@ -96,6 +101,11 @@ impl LabelEncoder {
         self.labels.get(value).copied()
     }
 
+    /// The categories in the order of their numbers.
+    pub fn labels(&self) -> impl Iterator<Item = &str> {
+        self.labels.keys().map(String::as_str)
+    }
+
     /// How many categories there are.
     pub fn len(&self) -> usize {
         self.labels.len()
@@ -117,6 +127,11 @@ impl OneHotEncoder {
     /// Learns the categories.
     pub fn fit<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
         Self { labels: LabelEncoder::fit(values) }
+    }
+
+    /// The categories in the order of the columns.
+    pub fn labels(&self) -> impl Iterator<Item = &str> {
+        self.labels.labels()
     }
 
     /// The columns for a category.
@@ -156,6 +171,8 @@ mod tests {
         assert!((scaler.transform(7.0) - 1.527_525_231_651_947).abs() < 1e-12);
         assert!(scaler.transform(GAP).is_nan());
         assert_eq!(StandardScaler::fit(&[3.0, 3.0]).transform(3.0), 0.0);
+        assert_eq!(StandardScaler::fit(&[0.1; 3]).deviation, 1.0, "three times 0.1 is a constant");
+        assert_eq!(StandardScaler::fit(&[GAP, GAP]), StandardScaler { mean: 0.0, deviation: 1.0 });
     }
 
     #[test]

@@ -2,20 +2,30 @@
 //!
 //! ```text
 //! Declarations ── what each feature is (default.toml, a shop's features.toml)
-//! State        ── the fold: apply(&Event) updates every aggregate it touches, row(entity, key, now) reads
-//! table        ── the same fold over the lake: features as of a time, and rows before each event
-//! encoder      ── imputing, encoding and scaling, fitted on training rows alone
+//! State        ── the fold: apply(&Event) updates every aggregate it touches, row(entity, key, now) reads,
+//!                 rows(columns) reads before each event, table(entity, now) reads them all
+//! Preparation  ── imputing, encoding and scaling (encoder), fitted on training rows alone, kept with the model
 //! ```
 //!
 //! Every aggregate is commutative: the state after a set of events does not depend on the order in which
 //! they arrived, so live, late, replayed and shuffled events end in the same state.
 
+mod catalogue;
+mod cell;
+mod check;
+mod condition;
 mod declaration;
 pub mod encoder;
+mod entity;
 mod expression;
+mod happening;
+mod plan;
+mod preparation;
+mod rows;
 mod state;
-mod table;
 
-pub use declaration::{Aggregate, Attribute, CatalogueEntry, Declarations, Entity, Feature, FeatureError};
+pub use catalogue::CatalogueEntry;
+pub use condition::Condition;
+pub use declaration::{Aggregate, Attribute, Declarations, Entity, Feature, FeatureError, Of, ValueType};
+pub use preparation::{Preparation, PreparationError, Recipe};
 pub use state::{FeatureValue, Row, State};
-pub use table::{point_in_time_rows, table_as_of};

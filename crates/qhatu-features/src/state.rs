@@ -1,19 +1,19 @@
 //! The fold: events in, features out, the same wherever it runs.
 //!
-//! What is kept of each feature does not depend on the order of events: sums of whole numbers (money in
-//! micros), sums by Lima day where there is a window, earliest and latest times, sets of orders.
+//! What is kept does not depend on the order of events (see `cell`). One [`State`] serves the live server,
+//! which hands it events one by one, and the lake, which hands it columns: both end in `Plan::apply`.
 
 use std::collections::BTreeMap;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use qhatu_schema::{Event, EventKind, Item, Money, Timestamp};
-use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
+use qhatu_schema::{Event, EventColumns, Item, LimaDay, NO_TEXT, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::declaration::{Aggregate, Attribute, Declarations, Entity, Feature, FeatureError};
-
-const DAY_MS: f64 = 86_400_000.0;
+use crate::cell::Cells;
+use crate::declaration::{Attribute, Declarations, Entity, Feature, FeatureError, ValueType};
+use crate::entity::{Named, Pairs, Shelf};
+use crate::happening::{Field, Happening};
+use crate::plan::{Plan, Planned, Read};
 
 /// A feature's value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,98 +30,101 @@ pub enum FeatureValue {
 /// Values by name; `None` where there is nothing to say.
 pub type Row = BTreeMap<String, Option<FeatureValue>>;
 
-/// What is kept for one feature of one entity.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-enum Cell {
-    Sum(i64),
-    Days(BTreeMap<i32, i64>),
-    Times { first: i64, last: i64 },
-    Orders { orders: FxHashSet<u64>, first: i64, last: i64 },
-}
-
 /// All aggregates of a shop.
 #[derive(Debug, Clone)]
 pub struct State {
-    declarations: Arc<Declarations>,
-    kept: Kept,
+    pub(crate) declarations: Arc<Declarations>,
+    pub(crate) plans: Arc<[Plan; 5]>,
+    pub(crate) kept: Kept,
 }
 
 /// What a snapshot holds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-struct Kept {
-    users: FxHashMap<String, Vec<Option<Cell>>>,
-    items: FxHashMap<String, Vec<Option<Cell>>>,
-    sessions: FxHashMap<String, Vec<Option<Cell>>>,
-    attributes: FxHashMap<String, Attributes>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-struct Attributes {
-    category: Option<String>,
-    price: Option<f64>,
-    description_length: f64,
+pub(crate) struct Kept {
+    pub(crate) users: Named,
+    pub(crate) items: Named,
+    pub(crate) shelf: Shelf,
+    /// Visits by Lima day: one that goes past midnight has two parts.
+    pub(crate) visits: BTreeMap<i32, Named>,
+    pub(crate) pairs: Pairs,
 }
 
 impl State {
     /// Nothing has happened yet.
     pub fn new(declarations: Arc<Declarations>) -> Self {
-        Self { declarations, kept: Kept::default() }
+        let plans = Arc::new(Entity::ALL.map(|entity| Plan::of(&declarations, entity)));
+        Self { declarations, plans, kept: Kept::default() }
     }
 
     /// Takes an event. It must be new: duplicates are kept out by the log. `O(features touched)`.
     pub fn apply(&mut self, event: &Event) {
-        let declarations = Arc::clone(&self.declarations);
-        if let Some(user) = &event.user_id {
-            update(&declarations, Entity::User, &mut self.kept.users, user.as_str(), event);
-        }
-        if let Some(session) = &event.session_id {
-            update(&declarations, Entity::Session, &mut self.kept.sessions, session.as_str(), event);
-        }
-        for item in event.item_id.iter().chain(&event.items) {
-            update(&declarations, Entity::Item, &mut self.kept.items, item.as_str(), event);
+        self.kept.apply(&self.plans, &Happening::of(event), event.items.iter().map(|id| id.as_str()));
+    }
+
+    /// Takes many events; what is read afterwards is as if each had been applied.
+    pub fn apply_columns(&mut self, events: &EventColumns) {
+        for row in 0..events.rows() {
+            let shown = events.items.codes_of(row).iter();
+            let shown = shown.map(|code| events.items.texts.get(*code as usize));
+            self.kept.apply(&self.plans, &Happening::row(events, row), shown);
         }
     }
 
     /// Takes what the catalogue says of a product.
     pub fn set_item(&mut self, item: &Item) {
-        let attributes = Attributes {
-            category: item.category.clone(),
-            price: item.price.map(Money::units),
-            description_length: item.description.chars().count() as f64,
-        };
-        self.kept.attributes.insert(item.item_id.as_str().to_owned(), attributes);
+        let plan = &self.plans[Entity::Item as usize];
+        let number = self.kept.items.number_of(plan, item.item_id.as_str());
+        self.kept.shelf.put(number, item);
+        if self.has_pairs() {
+            let pairs = &mut self.kept.pairs;
+            let number = pairs.items.number_of(item.item_id.as_str());
+            pairs.shelf.put(number as usize, item);
+        }
+    }
+
+    /// Forgets the visits that were over before `now`'s yesterday. No answer as of `now` or later changes.
+    pub fn forget_visits_before(&mut self, now: Timestamp) {
+        let yesterday = now.lima_day().0.saturating_sub(1);
+        if self.kept.visits.first_key_value().is_some_and(|(day, _)| *day < yesterday) {
+            self.kept.visits = self.kept.visits.split_off(&yesterday);
+        }
     }
 
     /// The features of an entity at `now`: everything that was applied; windows end with now's Lima day.
+    /// A pair's are asked for by [`State::pair_row`].
     pub fn row(&self, entity: Entity, key: &str, now: Timestamp) -> Row {
-        let cells = self.cells(entity).get(key).map_or(&[][..], Vec::as_slice);
+        self.pair_row(entity, key, "", now)
+    }
+
+    /// The features of a shopper with a product or a category at `now`.
+    pub fn pair_row(&self, entity: Entity, key: &str, other: &str, now: Timestamp) -> Row {
+        let parts = self.parts(entity, key, other, now.lima_day());
+        let item = self.kept.items.names.get(key).map_or(usize::MAX, |number| number as usize);
+        let plan = &self.plans[entity as usize];
         let mut row = Row::new();
-        for (place, (feature, expression)) in self.declarations.of(entity).enumerate() {
-            let value = match (expression, feature.attribute, feature.aggregate) {
-                (Some(expression), ..) => {
-                    let of = |name: &str| match row.get(name) {
-                        Some(Some(FeatureValue::Number(number))) => Some(*number),
-                        _ => None,
-                    };
-                    expression.value(&of).map(FeatureValue::Number)
-                }
-                (None, Some(attribute), _) => self.attribute(key, attribute),
-                (None, None, Some(aggregate)) => {
-                    read(feature, aggregate, cells.get(place).and_then(Option::as_ref), now)
-                }
-                (None, None, None) => None,
+        for feature in &plan.features {
+            let value = match &feature.read {
+                Read::Attribute(attribute) => self.kept.shelf.value(*attribute, item),
+                Read::Expression(expression) => number(expression.value(&|name| match row.get(name) {
+                    Some(Some(FeatureValue::Number(number))) => *number,
+                    _ => f64::NAN,
+                })),
+                _ => value(plan, feature, &parts, now.lima_day()),
             };
             row.insert(feature.name.clone(), value);
         }
         row
     }
 
-    /// The keys of an entity that anything is known of, ascending.
-    pub fn keys(&self, entity: Entity) -> Vec<&str> {
-        let mut keys: Vec<&str> = self.cells(entity).keys().map(String::as_str).collect();
-        if entity == Entity::Item {
-            keys.extend(self.kept.attributes.keys().map(String::as_str));
-        }
+    /// The keys of an entity that anything is known of at `now`, ascending. A pair has two, joined as they
+    /// stand in rows; of visits only those of `now`'s day and the day before are known.
+    pub fn keys(&self, entity: Entity, now: Timestamp) -> Vec<[&str; 2]> {
+        let mut keys: Vec<[&str; 2]> = match entity {
+            Entity::User => all(&self.kept.users),
+            Entity::Item => all(&self.kept.items),
+            Entity::Session => self.visits(now.lima_day()).flat_map(all).collect(),
+            Entity::UserItem | Entity::UserCategory => self.pair_keys(entity),
+        };
         keys.sort_unstable();
         keys.dedup();
         keys
@@ -137,8 +140,7 @@ impl State {
     /// # Errors
     /// None in truth; the encoder's passes through.
     pub fn snapshot(&self) -> Result<Vec<u8>, FeatureError> {
-        let features: Vec<&str> = self.declarations.features().iter().map(|f| f.name.as_str()).collect();
-        serde_json::to_vec(&(VERSION, features, &self.kept)).map_err(unusable)
+        serde_json::to_vec(&(VERSION, self.declarations.features(), &self.kept)).map_err(unusable)
     }
 
     /// Goes on from a snapshot.
@@ -146,153 +148,158 @@ impl State {
     /// # Errors
     /// Where it is damaged, of another version, or made with other features: then the log is replayed.
     pub fn restore(declarations: Arc<Declarations>, bytes: &[u8]) -> Result<Self, FeatureError> {
-        let (version, features, kept): (u32, Vec<String>, Kept) =
+        let (version, features, kept): (u32, Vec<Feature>, Kept) =
             serde_json::from_slice(bytes).map_err(unusable)?;
-        let same = declarations.features().iter().map(|f| &f.name).eq(&features);
-        if version != VERSION || !same {
+        if version != VERSION || declarations.features() != features {
             return Err(unusable("the snapshot was made with other features or by another version"));
         }
-        Ok(Self { declarations, kept })
+        Ok(Self { kept, ..Self::new(declarations) })
     }
 
-    fn cells(&self, entity: Entity) -> &FxHashMap<String, Vec<Option<Cell>>> {
+    /// The columns of events that the features ask for, by their names in the lake; event ids, times and
+    /// kinds always come.
+    pub fn columns_needed(&self) -> Vec<&'static str> {
+        let mut needed =
+            vec!["event_id", "time", "kind", "user_id", "session_id", "item_id", "quantity", "price"];
+        needed.extend(["currency", "order_id", "state", "items"]);
+        for field in self.plans.iter().flat_map(Plan::fields) {
+            needed.extend(match field {
+                Field::Query => Some("query"),
+                Field::Recommendation => Some("recommendation_id"),
+                Field::ModelVersion => Some("model_version"),
+                _ => None,
+            });
+        }
+        needed.sort_unstable();
+        needed.dedup();
+        needed
+    }
+
+    pub(crate) fn has_pairs(&self) -> bool {
+        has_pairs(&self.plans)
+    }
+
+    /// The cells that an entity's features are read from.
+    pub(crate) fn parts(
+        &self,
+        entity: Entity,
+        key: &str,
+        other: &str,
+        today: LimaDay,
+    ) -> Vec<(&Cells, usize)> {
+        let pairs = &self.kept.pairs;
         match entity {
-            Entity::User => &self.kept.users,
-            Entity::Item => &self.kept.items,
-            Entity::Session => &self.kept.sessions,
+            Entity::User => self.kept.users.part(key).into_iter().collect(),
+            Entity::Item => self.kept.items.part(key).into_iter().collect(),
+            Entity::Session => self.visits(today).filter_map(|visits| visits.part(key)).collect(),
+            Entity::UserItem => {
+                pairs.get(key, other).map(|number| (&pairs.by_item, number)).into_iter().collect()
+            }
+            Entity::UserCategory => match pairs.shelf.categories().get(other) {
+                Some(category) => pairs.in_category(key, category),
+                None => Vec::new(),
+            },
         }
     }
 
-    fn attribute(&self, key: &str, attribute: Attribute) -> Option<FeatureValue> {
-        let known = self.kept.attributes.get(key)?;
+    /// The visits of yesterday and today.
+    fn visits(&self, today: LimaDay) -> impl Iterator<Item = &Named> {
+        self.kept.visits.range(today.0.saturating_sub(1)..=today.0).map(|(_, visits)| visits)
+    }
+
+    fn pair_keys(&self, entity: Entity) -> Vec<[&str; 2]> {
+        let pairs = &self.kept.pairs;
+        let mut keys = Vec::new();
+        for (user, items) in pairs.of_user.iter().enumerate() {
+            let user = pairs.users.name(u32::try_from(user).unwrap_or(NO_TEXT));
+            for (item, _) in items {
+                let other = match entity {
+                    Entity::UserItem => Some(pairs.items.name(*item)),
+                    _ => pairs.shelf.category(*item as usize),
+                };
+                keys.extend(other.map(|other| [user, other]));
+            }
+        }
+        keys
+    }
+}
+
+impl Kept {
+    fn apply<'a>(
+        &mut self,
+        plans: &[Plan; 5],
+        event: &Happening<'a>,
+        shown: impl Iterator<Item = &'a str> + Clone,
+    ) {
+        let [users, items, visits, ..] = plans;
+        let (user, session) = (event.text(Field::User), event.text(Field::Session));
+        if !user.is_empty() {
+            let number = self.users.number_of(users, user);
+            users.apply(&mut self.users.cells, number, event);
+        }
+        if !session.is_empty() && !visits.is_empty() {
+            let today = self.visits.entry(event.day).or_default();
+            let number = today.number_of(visits, session);
+            visits.apply(&mut today.cells, number, event);
+        }
+        let one = Some(event.text(Field::Item)).filter(|item| !item.is_empty());
+        for item in one.into_iter().chain(shown) {
+            let event = event.showing(item);
+            let number = self.items.number_of(items, item);
+            items.apply(&mut self.items.cells, number, &event);
+            if !user.is_empty() && has_pairs(plans) {
+                self.pairs.apply([&plans[3], &plans[4]], [user, item], &event);
+            }
+        }
+    }
+}
+
+impl Pairs {
+    /// Takes an event of a shopper with a product.
+    pub(crate) fn apply(&mut self, plans: [&Plan; 2], [user, item]: [&str; 2], event: &Happening<'_>) {
+        let number = self.number_of(plans, user, item);
+        plans[0].apply(&mut self.by_item, number, event);
+        plans[1].apply(&mut self.by_category, number, event);
+    }
+}
+
+impl Shelf {
+    fn value(&self, attribute: Attribute, item: usize) -> Option<FeatureValue> {
         match attribute {
-            Attribute::Category => known.category.clone().map(FeatureValue::Text),
-            Attribute::Price => known.price.map(FeatureValue::Number),
-            Attribute::DescriptionLength => Some(FeatureValue::Number(known.description_length)),
+            Attribute::Category => self.category(item).map(|name| FeatureValue::Text(name.to_owned())),
+            Attribute::Price => number(self.price(item)),
+            Attribute::DescriptionLength => number(self.description_length(item)),
         }
     }
 }
 
 /// Version of the snapshot's layout.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 fn unusable(fault: impl ToString) -> FeatureError {
     FeatureError::Unusable { fault: fault.to_string() }
 }
 
-fn update(
-    declarations: &Declarations,
-    entity: Entity,
-    entities: &mut FxHashMap<String, Vec<Option<Cell>>>,
-    key: &str,
-    event: &Event,
-) {
-    // +1 for what happened, −1 for what is given back, 0 for orders not paid.
-    let sign = match (event.kind, event.is_paid(), event.is_refund()) {
-        (EventKind::Purchase, true, _) => 1,
-        (EventKind::Purchase, _, true) => -1,
-        (EventKind::Purchase, ..) => return,
-        _ => 1,
-    };
-    for (place, (feature, _)) in declarations.of(entity).enumerate() {
-        let Some(aggregate) = feature.aggregate.filter(|_| feature.events.contains(&event.kind)) else {
-            continue;
-        };
-        if !entities.contains_key(key) {
-            entities.insert(key.to_owned(), Vec::new());
-        }
-        let Some(cells) = entities.get_mut(key) else { continue };
-        if cells.len() <= place {
-            cells.resize(place + 1, None);
-        }
-        add(&mut cells[place], feature, aggregate, event, sign);
-    }
+pub(crate) fn has_pairs(plans: &[Plan; 5]) -> bool {
+    !plans[3].is_empty() || !plans[4].is_empty()
 }
 
-fn add(cell: &mut Option<Cell>, feature: &Feature, aggregate: Aggregate, event: &Event, sign: i64) {
-    let time = event.time.millis();
-    match aggregate {
-        Aggregate::Count | Aggregate::Amount => {
-            let step = match aggregate {
-                Aggregate::Count => sign,
-                _ => {
-                    sign * event
-                        .price
-                        .map_or(0, |price| price.micros.saturating_mul(i64::from(event.quantity)))
-                }
-            };
-            match (feature.window_days, cell.get_or_insert_with(|| empty_sum(feature))) {
-                (Some(_), Cell::Days(days)) => *days.entry(event.time.lima_day().0).or_default() += step,
-                (_, Cell::Sum(sum)) => *sum += step,
-                _ => {}
-            }
-        }
-        _ if sign < 0 => {}
-        Aggregate::First | Aggregate::Last | Aggregate::DaysSinceLast => {
-            if let Cell::Times { first, last } = cell.get_or_insert(Cell::Times { first: time, last: time }) {
-                (*first, *last) = (time.min(*first), time.max(*last));
-            }
-        }
-        Aggregate::DistinctOrders | Aggregate::MeanGapDays => {
-            let empty = Cell::Orders { orders: FxHashSet::default(), first: time, last: time };
-            if let Cell::Orders { orders, first, last } = cell.get_or_insert(empty) {
-                orders.insert(order(event));
-                (*first, *last) = (time.min(*first), time.max(*last));
-            }
-        }
-    }
+fn all(named: &Named) -> Vec<[&str; 2]> {
+    named.names.sorted().into_iter().map(|number| [named.names.name(number), ""]).collect()
 }
 
-fn empty_sum(feature: &Feature) -> Cell {
-    match feature.window_days {
-        Some(_) => Cell::Days(BTreeMap::new()),
-        None => Cell::Sum(0),
-    }
+/// A number as a value; none where it is empty or beyond what can be said.
+fn number(value: f64) -> Option<FeatureValue> {
+    value.is_finite().then_some(FeatureValue::Number(value))
 }
 
-/// The order as a number: its id, or the Lima day where it has none.
-fn order(event: &Event) -> u64 {
-    let mut hasher = FxHasher::default();
-    match &event.order_id {
-        Some(order) => order.as_str().hash(&mut hasher),
-        None => event.time.lima_day().0.hash(&mut hasher),
+fn value(plan: &Plan, feature: &Planned, parts: &[(&Cells, usize)], today: LimaDay) -> Option<FeatureValue> {
+    match feature.value_type {
+        ValueType::Number => number(plan.number(&feature.read, parts, today.0)),
+        ValueType::Time => {
+            let time = plan.time(&feature.read, parts, today.0)?;
+            Some(FeatureValue::Time(Timestamp::from_millis(time)))
+        }
+        ValueType::Text => plan.text(&feature.read, parts).map(|text| FeatureValue::Text(text.to_owned())),
     }
-    hasher.finish()
-}
-
-fn read(
-    feature: &Feature,
-    aggregate: Aggregate,
-    cell: Option<&Cell>,
-    now: Timestamp,
-) -> Option<FeatureValue> {
-    let unit = if aggregate == Aggregate::Amount { 1e6 } else { 1.0 };
-    let number = match (aggregate, cell) {
-        (Aggregate::Count | Aggregate::Amount, None) => 0.0,
-        (Aggregate::Count | Aggregate::Amount, Some(Cell::Sum(sum))) => *sum as f64 / unit,
-        (Aggregate::Count | Aggregate::Amount, Some(Cell::Days(days))) => {
-            let today = now.lima_day().0;
-            let window = feature.window_days.and_then(|days| i32::try_from(days).ok()).unwrap_or(i32::MAX);
-            let from = today.saturating_sub(window - 1);
-            days.range(from..=today).map(|(_, sum)| sum).sum::<i64>() as f64 / unit
-        }
-        (Aggregate::DistinctOrders, cell) => match cell {
-            Some(Cell::Orders { orders, .. }) => orders.len() as f64,
-            _ => 0.0,
-        },
-        (Aggregate::First, Some(Cell::Times { first, .. })) => {
-            return Some(FeatureValue::Time(Timestamp::from_millis(*first)));
-        }
-        (Aggregate::Last, Some(Cell::Times { last, .. })) => {
-            return Some(FeatureValue::Time(Timestamp::from_millis(*last)));
-        }
-        (Aggregate::DaysSinceLast, Some(Cell::Times { last, .. })) => {
-            f64::from(now.lima_day().0 - Timestamp::from_millis(*last).lima_day().0)
-        }
-        (Aggregate::MeanGapDays, Some(Cell::Orders { orders, first, last })) if orders.len() > 1 => {
-            (last - first) as f64 / DAY_MS / (orders.len() - 1) as f64
-        }
-        _ => return None,
-    };
-    Some(FeatureValue::Number(number))
 }

@@ -39,24 +39,41 @@ pub enum DecodeError {
     },
 }
 
-/// The events in a JSON value; several where GA4 packs several items or events.
+/// The events in a JSON value; several where GA4 packs several items or events. One of GA4 that names no
+/// time happened now.
 ///
 /// # Errors
 /// [`DecodeError`] with what does not fit.
 pub fn decode_json_event(value: &Value) -> Result<Vec<Event>, DecodeError> {
+    let decoded: Result<Vec<_>, _> = decode_each(value, Some(Timestamp::now())).into_iter().collect();
+    decoded.map(|events| events.into_iter().flatten().collect())
+}
+
+/// As [`decode_json_event`], with an answer of its own for each event that GA4 packs into one payload.
+/// `unstated` is the time of an event of GA4 that names none; without it such an event is refused, as in a
+/// file, which would be another event each time it is read.
+pub(crate) fn decode_each(
+    value: &Value,
+    unstated: Option<Timestamp>,
+) -> Vec<Result<Vec<Event>, DecodeError>> {
     let Value::Object(object) = value else {
-        return Err(DecodeError::Shape { fault: "an event is a JSON object".to_owned() });
+        return vec![Err(DecodeError::Shape { fault: "an event is a JSON object".to_owned() })];
     };
     if let Some(Value::Array(events)) = object.get("events") {
-        let mut decoded = Vec::new();
-        for event in events {
-            decoded.extend(Ga4 { head: object, event, flat: false }.decode()?);
-        }
-        return Ok(decoded);
+        let decode = |event: &Value| match object.len() == 1 && event.get("kind").is_some() {
+            true => own(event),
+            false => Ga4 { head: object, event, flat: false, unstated }.decode(),
+        };
+        return events.iter().map(decode).collect();
     }
     if object.contains_key("event_name") {
-        return Ga4 { head: object, event: value, flat: true }.decode();
+        return vec![Ga4 { head: object, event: value, flat: true, unstated }.decode()];
     }
+    vec![own(value)]
+}
+
+/// An event in qhatu's own shape.
+fn own(value: &Value) -> Result<Vec<Event>, DecodeError> {
     let event: Event = serde_json::from_value(value.clone())
         .map_err(|fault| DecodeError::Shape { fault: fault.to_string() })?;
     Ok(vec![event])
@@ -68,6 +85,8 @@ struct Ga4<'a> {
     event: &'a Value,
     /// Whether it is a row of the export, where names and places differ.
     flat: bool,
+    /// The time where it names none.
+    unstated: Option<Timestamp>,
 }
 
 impl Ga4<'_> {
@@ -81,6 +100,11 @@ impl Ga4<'_> {
             "remove_from_cart" => EventKind::RemoveFromCart,
             "purchase" | "refund" => EventKind::Purchase,
             "view_item_list" => EventKind::Impression,
+            "" => {
+                let fault =
+                    "neither qhatu's nor GA4's, whose events have a name; a mapping reads other shapes";
+                return Err(DecodeError::Shape { fault: fault.to_owned() });
+            }
             other => return Err(DecodeError::Unused { name: other.chars().take(64).collect() }),
         };
         let mut base = self.base(name, kind)?;
@@ -112,14 +136,25 @@ impl Ga4<'_> {
         };
         let mut event = Event::new(id("event_id", &event_id, EventId::new)?, time, kind);
         event.user_id = self.head.get("user_id").and_then(text).and_then(|text| UserId::new(text).ok());
-        let anonymous = ["client_id", "user_pseudo_id"].into_iter().find_map(|key| self.head.get(key));
-        let session = self.param("session_id").or(self.param("ga_session_id")).or(anonymous);
-        event.session_id = session.and_then(text).and_then(|text| SessionId::new(text).ok());
+        event.session_id = self.session().and_then(|text| SessionId::new(text).ok());
         if kind == EventKind::Purchase {
             let order = self.param("transaction_id").or(self.event["ecommerce"].get("transaction_id"));
             event.order_id = order.and_then(text).and_then(|text| OrderId::new(text).ok());
         }
         Ok(event)
+    }
+
+    /// The session's id. GA4's own is the second it began in, which is one visit's only beside the browser's.
+    fn session(&self) -> Option<String> {
+        let mut browsers = ["client_id", "user_pseudo_id"].into_iter().filter_map(|key| self.head.get(key));
+        let browser = browsers.find_map(text);
+        match (self.param("session_id").and_then(text), self.param("ga_session_id").and_then(text)) {
+            (Some(session), _) => Some(session),
+            (None, Some(begun)) => {
+                Some(browser.map_or(begun.clone(), |browser| format!("{browser}.{begun}")))
+            }
+            (None, None) => browser,
+        }
     }
 
     fn line(&self, base: &Event, place: usize, item: &Value) -> Result<Event, DecodeError> {
@@ -149,15 +184,10 @@ impl Ga4<'_> {
     fn time(&self) -> Result<Timestamp, DecodeError> {
         let keys = ["timestamp_micros", "event_timestamp"];
         let stated = keys.into_iter().find_map(|key| self.event.get(key).or(self.head.get(key)));
+        let wrong = |fault: String| DecodeError::Field { field: "timestamp_micros", fault };
         match stated.and_then(text) {
-            None => Ok(Timestamp::now()),
-            Some(micros) => match micros.parse::<i64>() {
-                Ok(micros) => Ok(Timestamp::from_millis(micros.div_euclid(1000))),
-                Err(_) => Err(DecodeError::Field {
-                    field: "timestamp_micros",
-                    fault: format!("{micros:?} is no number of microseconds"),
-                }),
-            },
+            None => self.unstated.ok_or_else(|| wrong("it is missing, and a file needs it".to_owned())),
+            Some(text) => Timestamp::parse(&text).map_err(|fault| wrong(fault.to_string())),
         }
     }
 
@@ -268,8 +298,23 @@ mod tests {
             "items": [{ "item_id": "A" }]
         });
         let events = decode_json_event(&row).unwrap();
-        assert_eq!(events[0].session_id.as_ref().unwrap().as_str(), "77");
+        assert_eq!(events[0].session_id.as_ref().unwrap().as_str(), "p1.77");
         assert_eq!(events[0].kind, EventKind::View);
+    }
+
+    #[test]
+    fn in_a_payload_each_event_stands_for_itself() {
+        let body = json!({ "client_id": "c", "timestamp_micros": 1_764_000_000_000_000_i64, "events": [
+            { "name": "page_view", "params": {} },
+            { "name": "view_item", "params": { "items": [{ "item_id": "A" }] } },
+        ]});
+        let decoded = decode_each(&body, None);
+        assert!(matches!(decoded[0], Err(DecodeError::Unused { .. })));
+        assert_eq!(decoded[1].as_ref().unwrap().len(), 1);
+        let timeless = json!({ "client_id": "c", "events": [
+            { "name": "view_item", "params": { "items": [{ "item_id": "A" }] } }] });
+        assert!(decode_each(&timeless, None)[0].is_err(), "a file would be another event each time");
+        assert!(decode_json_event(&timeless).is_ok());
     }
 
     proptest! {

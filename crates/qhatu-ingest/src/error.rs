@@ -43,6 +43,12 @@ pub enum IngestError {
         /// The file.
         path: PathBuf,
     },
+    /// A CSV file without a first line.
+    #[error("{} is empty or its packing is damaged: there is no first line that names its columns", path.display())]
+    NoRows {
+        /// The file.
+        path: PathBuf,
+    },
     /// The format cannot be told from the name.
     #[error("{}: the format cannot be told from the name; set format to csv, jsonl or parquet", path.display())]
     UnknownFormat {

@@ -1,26 +1,34 @@
 //! The import of files: read, explain, check, hand over, count.
+//!
+//! Parts of a file are read side by side by as many threads as there are cores, and come together here in
+//! their order: the report, the quarantine and what is handed over are those of reading line by line.
 
-use std::borrow::Cow;
-use std::fs;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::num::NonZero;
 use std::path::Path;
+use std::thread::available_parallelism;
 use std::time::Instant;
 
-use qhatu_schema::{Column, Event, Item, ItemId, Table, Timestamp, User, UserId};
+use qhatu_schema::{Event, Timestamp};
 use qhatu_store::TableReader;
-use rustc_hash::FxHashMap;
-use serde_json::Value;
 
-use crate::decode::decode_json_event;
+use crate::csv::Layout;
+use crate::described::Described;
 use crate::error::IngestError;
 use crate::mapping::{Format, Mapping};
-use crate::quarantine::{Quarantine, Refused};
+use crate::parallel::in_order;
+use crate::quarantine::Quarantine;
+use crate::reading::{Outcome, Reading, refused_row};
 use crate::report::ImportReport;
-use crate::row::{self, FIELDS, Refusal, Values};
+use crate::row::{self, REPAIRS};
 use crate::sink::Sink;
-use crate::source::{Record, Records, split_csv};
+use crate::source::Records;
 
 /// Events that are handed over at once.
-const BATCH: usize = 5_000;
+const BATCH: usize = 20_000;
+/// Of a file's first line so much is looked at, to tell a file of the quarantine.
+const FIRST_LINE: u64 = 4 << 20;
 
 /// How far an import is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,15 +50,9 @@ pub struct Importer<'a> {
     described: Described,
 }
 
-/// Products and shoppers that rows described, put together.
-#[derive(Default)]
-struct Described {
-    items: FxHashMap<ItemId, (Item, FxHashMap<String, u32>)>,
-    users: FxHashMap<UserId, User>,
-}
-
 impl<'a> Importer<'a> {
-    /// An importer; `now` is the moment that dates in the future are held against.
+    /// An importer; `now` is the moment that dates in the future are held against, and since which a row
+    /// holds that describes something and names no time.
     pub fn new(
         sink: &'a mut dyn Sink,
         quarantine: &'a mut Quarantine,
@@ -63,26 +65,30 @@ impl<'a> Importer<'a> {
             progress,
             now,
             report: ImportReport::default(),
-            events: Vec::with_capacity(BATCH),
+            events: Vec::new(),
             described: Described::default(),
         }
     }
 
-    /// Imports one file. Without a mapping, JSON Lines of qhatu's own shape and GA4's are understood, and
-    /// files of the quarantine whose rows were mended need the mapping they came with.
+    /// Imports one file. Without a mapping, JSON Lines of qhatu's own shapes and GA4's are understood, and
+    /// Parquet with the lake's columns. A file of the quarantine whose rows were mended is told by its
+    /// first line, and needs the mapping that its rows came with.
     ///
     /// # Errors
     /// Where the file cannot be read or the store refuses. A file that is cut off is no error: what was
     /// read goes in, and the cut is counted.
     pub fn import(mut self, path: &Path, mapping: Option<&Mapping>) -> Result<ImportReport, IngestError> {
         let start = Instant::now();
-        match format(path, mapping)? {
-            Format::Parquet => self.parquet(path, mapping)?,
-            Format::Csv => {
-                let mapping = mapping.ok_or_else(|| IngestError::NoMapping { path: path.to_owned() })?;
-                self.csv(path, mapping)?;
+        let reading = Reading { file: path.display().to_string(), mapping, now: self.now };
+        let mended = is_quarantine(path);
+        match if mended { Format::Jsonl } else { format(path, mapping)? } {
+            Format::Parquet => self.parquet(path, &reading)?,
+            Format::Csv => self.csv(path, &reading)?,
+            Format::Jsonl | Format::Auto => {
+                let encoding = mapping.filter(|_| !mended).map_or("utf-8", |mapping| &mapping.encoding);
+                let mut records = Records::open(path, encoding, false)?;
+                self.parts(None, || records.next_batch(), |batch| reading.json_lines(&batch))?;
             }
-            Format::Jsonl | Format::Auto => self.jsonl(path, mapping)?,
         }
         self.hand_over()?;
         self.hand_over_described()?;
@@ -92,217 +98,75 @@ impl<'a> Importer<'a> {
         Ok(self.report)
     }
 
-    fn csv(&mut self, path: &Path, mapping: &Mapping) -> Result<(), IngestError> {
+    fn csv(&mut self, path: &Path, reading: &Reading) -> Result<(), IngestError> {
+        let mapping = reading.mapping.ok_or_else(|| IngestError::NoMapping { path: path.to_owned() })?;
         let mut records = Records::open(path, &mapping.encoding, true)?;
-        let first = records.next().map_err(|source| IngestError::Io { path: path.to_owned(), source })?;
-        let header = String::from_utf8_lossy(&first.unwrap_or_default().bytes).into_owned();
-        let delimiter = delimiter(&header, mapping);
-        let places = places(path, &header, delimiter, mapping)?;
-        while let Some(record) = self.next(&mut records, path)? {
-            let Some(text) = self.text(path, &record, &header)? else { continue };
-            if text.trim().is_empty() {
-                continue;
-            }
-            let mut values = Vec::with_capacity(places.columns);
-            split_csv(text, delimiter, &mut values);
-            let explained = if values.len() < places.columns {
-                let detail = format!("{} values, the first line has {} names", values.len(), places.columns);
-                Err(Refusal { reason: "too few values", detail })
-            } else {
-                row::explain(mapping, &places.pick(&values), self.now)
-            };
-            self.take(path, &record, explained, (text, &header))?;
-        }
-        Ok(())
-    }
-
-    fn jsonl(&mut self, path: &Path, mapping: Option<&Mapping>) -> Result<(), IngestError> {
-        let encoding = mapping.map_or("utf-8", |mapping| mapping.encoding.as_str());
-        let mut records = Records::open(path, encoding, false)?;
-        while let Some(record) = self.next(&mut records, path)? {
-            let Some(text) = self.text(path, &record, "")? else { continue };
-            if text.trim().is_empty() {
-                continue;
-            }
-            match serde_json::from_str::<Value>(text) {
-                Err(fault) => {
-                    let refusal = Refusal { reason: "not JSON", detail: fault.to_string() };
-                    self.take(path, &record, Err(refusal), (text, ""))?;
-                }
-                Ok(value) => match refused_row(&value) {
-                    Some(refused) => self.mended(path, &record, &refused, mapping)?,
-                    None => self.object(path, &record, &value, mapping, text)?,
-                },
-            }
-        }
-        Ok(())
-    }
-
-    fn object(
-        &mut self,
-        path: &Path,
-        record: &Record,
-        value: &Value,
-        mapping: Option<&Mapping>,
-        text: &str,
-    ) -> Result<(), IngestError> {
-        if let Some(mapping) = mapping {
-            let names = row::names(&mapping.columns);
-            let texts = names.map(|name| json_text(&value[name]));
-            let values: Values = std::array::from_fn(|place| texts[place].as_ref());
-            return self.take(path, record, row::explain(mapping, &values, self.now), (text, ""));
-        }
-        match decode_json_event(value) {
-            Err(fault) => {
-                let refusal = Refusal { reason: "not an event", detail: fault.to_string() };
-                self.take(path, record, Err(refusal), (text, ""))
-            }
-            Ok(events) => {
-                self.report.rows += u64::from(events.is_empty());
-                for event in events {
-                    let explained = match event.check() {
-                        Ok(()) => Ok(row::Explained { event: Some(event), ..Default::default() }),
-                        Err(fault) => Err(Refusal { reason: "incomplete", detail: fault.to_string() }),
-                    };
-                    self.take(path, record, explained, (text, ""))?;
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// A row of the quarantine that was mended: read as its file would be.
-    fn mended(
-        &mut self,
-        path: &Path,
-        record: &Record,
-        refused: &Refused,
-        mapping: Option<&Mapping>,
-    ) -> Result<(), IngestError> {
-        let text = refused.text.as_str();
-        let Some(mapping) = mapping.filter(|_| !refused.header.is_empty()) else {
-            return match serde_json::from_str::<Value>(text) {
-                Ok(value) => self.object(path, record, &value, mapping, text),
-                Err(fault) => {
-                    let refusal = Refusal { reason: "not JSON", detail: fault.to_string() };
-                    self.take(path, record, Err(refusal), (text, ""))
-                }
-            };
+        let first = records.first().unwrap_or_default();
+        let header = first.records().next().map(|record| String::from_utf8_lossy(record.bytes).into_owned());
+        let Some(header) = header else {
+            return Err(IngestError::NoRows { path: path.to_owned() });
         };
-        let delimiter = delimiter(&refused.header, mapping);
-        let places = places(path, &refused.header, delimiter, mapping)?;
-        let mut values = Vec::new();
-        split_csv(text, delimiter, &mut values);
-        let explained = row::explain(mapping, &places.pick(&values), self.now);
-        self.take(path, record, explained, (text, &refused.header))
+        let layout = Layout::new(&header, mapping).map_err(|missing| IngestError::MissingColumns {
+            path: path.to_owned(),
+            missing: missing.names,
+            found: missing.found,
+            hint: missing.hint,
+        })?;
+        self.parts(None, || records.next_batch(), |batch| reading.csv(mapping, &layout, &batch))
     }
 
-    fn parquet(&mut self, path: &Path, mapping: Option<&Mapping>) -> Result<(), IngestError> {
+    fn parquet(&mut self, path: &Path, reading: &Reading) -> Result<(), IngestError> {
         let own = lake_mapping();
-        let mapping = mapping.unwrap_or(&own);
+        let mapping = reading.mapping.unwrap_or(&own);
         let mut reader = TableReader::open(path)?;
-        let total = Some(reader.rows());
-        let names = row::names(&mapping.columns);
-        let found = reader.columns();
-        let missing: Vec<String> = names
-            .iter()
-            .filter(|name| !name.is_empty() && !found.iter().any(|column| column == *name))
-            .map(|name| (*name).to_owned())
-            .collect();
-        if !missing.is_empty() {
-            let found = found.join(", ");
-            return Err(IngestError::MissingColumns {
-                path: path.to_owned(),
-                missing,
-                found,
-                hint: String::new(),
-            });
-        }
-        let mut line = 0;
-        while let Some(table) = reader.next_batch()? {
-            let columns = names.map(|name| table.column(name));
-            for place in 0..table.rows() {
-                line += 1;
-                let texts =
-                    columns.map(|column| column.map_or(Cow::Borrowed(""), |column| cell(column, place)));
-                let values: Values = std::array::from_fn(|field| texts[field].as_ref());
-                let explained = row::explain(mapping, &values, self.now);
-                let record = Record { line, ..Record::default() };
-                let text = if explained.is_err() { row_text(&table, place) } else { String::new() };
-                self.take(path, &record, explained, (&text, ""))?;
-            }
-            (self.progress)(Progress { rows: self.report.rows, total });
-        }
-        Ok(())
-    }
-
-    /// The next record; a file that ends in the middle of its packing is counted and ends here.
-    fn next(&mut self, records: &mut Records, path: &Path) -> Result<Option<Record>, IngestError> {
-        match records.next() {
-            Ok(record) => Ok(record),
-            Err(fault) => {
-                let detail = format!("the file is cut off or damaged: {fault}");
-                let refusal = Refusal { reason: "file cut off", detail };
-                self.take(path, &Record::default(), Err(refusal), ("", ""))?;
-                Ok(None)
-            }
-        }
-    }
-
-    /// The record's text, where it has one; otherwise it is refused here.
-    fn text<'r>(
-        &mut self,
-        path: &Path,
-        record: &'r Record,
-        header: &str,
-    ) -> Result<Option<&'r str>, IngestError> {
-        let fault = match (record.fault, std::str::from_utf8(&record.bytes)) {
-            (None, Ok(text)) => return Ok(Some(text)),
-            (Some(fault), _) => fault.to_owned(),
-            (None, Err(fault)) => {
-                format!("{fault}; if the file is not UTF-8, set encoding, as in \"windows-1252\"")
-            }
+        let total = reader.rows();
+        check_columns(path, mapping, &reader.columns())?;
+        let local = reader.local_times();
+        let mut before = 0;
+        let mut broken = false;
+        let next = || {
+            let table = if broken { None } else { reader.next_batch().transpose() }?;
+            broken = table.is_err();
+            let first = before;
+            before += table.as_ref().map_or(0, |table| table.rows() as u64);
+            Some((table, first))
         };
-        let reason = if record.fault.is_some() { "broken line" } else { "wrong encoding" };
-        let text = String::from_utf8_lossy(&record.bytes).into_owned();
-        self.take(path, record, Err(Refusal { reason, detail: fault }), (&text, header))?;
-        Ok(None)
+        self.parts(Some(total), next, |(table, before)| match table {
+            Ok(table) => reading.table(mapping, &table, (&local, before)),
+            Err(fault) => reading.broken(&fault.to_string(), before + 1, ""),
+        })
     }
 
-    fn take(
+    /// Reads parts side by side and takes what they come to in their order.
+    fn parts<T: Send>(
         &mut self,
-        path: &Path,
-        record: &Record,
-        explained: Result<row::Explained, Refusal>,
-        (text, header): (&str, &str),
+        total: Option<u64>,
+        next: impl FnMut() -> Option<T> + Send,
+        read: impl Fn(T) -> Outcome + Sync,
     ) -> Result<(), IngestError> {
-        self.report.rows += 1;
-        if self.report.rows.is_multiple_of(20_000) {
-            (self.progress)(Progress { rows: self.report.rows, total: None });
+        let workers = available_parallelism().map_or(1, NonZero::get);
+        in_order(workers, next, read, |outcome| self.take(outcome, total))
+    }
+
+    fn take(&mut self, outcome: Outcome, total: Option<u64>) -> Result<(), IngestError> {
+        self.report.rows += outcome.rows;
+        for (rule, count) in REPAIRS.iter().zip(outcome.repaired).filter(|(_, count)| *count > 0) {
+            *self.report.repaired.entry((*rule).to_owned()).or_default() += count;
         }
-        match explained {
-            Ok(explained) => {
-                for rule in explained.repaired {
-                    *self.report.repaired.entry(rule.to_owned()).or_default() += 1;
-                }
-                self.described.add(explained.item, explained.user);
-                if let Some(event) = explained.event {
-                    self.events.push(event);
-                }
-                if self.events.len() >= BATCH { self.hand_over() } else { Ok(()) }
-            }
-            Err(refusal) => {
-                *self.report.quarantined.entry(refusal.reason.to_owned()).or_default() += 1;
-                self.quarantine.keep(&Refused {
-                    file: path.display().to_string(),
-                    line: record.line,
-                    reason: refusal.reason.to_owned(),
-                    detail: refusal.detail,
-                    text: text.to_owned(),
-                    header: header.to_owned(),
-                })
-            }
+        for (name, count) in outcome.ignored {
+            *self.report.ignored.entry(name).or_default() += count;
         }
+        for refused in &outcome.refused {
+            match self.report.quarantined.get_mut(&refused.reason) {
+                Some(count) => *count += 1,
+                None => drop(self.report.quarantined.insert(refused.reason.clone(), 1)),
+            }
+            self.quarantine.keep(refused)?;
+        }
+        self.described.merge(outcome.described);
+        self.events.extend(outcome.events);
+        (self.progress)(Progress { rows: self.report.rows, total });
+        if self.events.len() >= BATCH { self.hand_over() } else { Ok(()) }
     }
 
     fn hand_over(&mut self) -> Result<(), IngestError> {
@@ -315,12 +179,7 @@ impl<'a> Importer<'a> {
     }
 
     fn hand_over_described(&mut self) -> Result<(), IngestError> {
-        let described = std::mem::take(&mut self.described);
-        let mut items: Vec<Item> =
-            described.items.into_values().map(|(item, titles)| titled(item, titles)).collect();
-        items.sort_by(|a, b| a.item_id.cmp(&b.item_id));
-        let mut users: Vec<User> = described.users.into_values().collect();
-        users.sort_by(|a, b| a.user_id.cmp(&b.user_id));
+        let (items, users) = std::mem::take(&mut self.described).finish();
         self.sink.items(&items)?;
         self.sink.users(&users)?;
         (self.report.items, self.report.users) = (items.len() as u64, users.len() as u64);
@@ -328,78 +187,31 @@ impl<'a> Importer<'a> {
     }
 }
 
-impl Described {
-    /// The latest description of each wins; for titles the most frequent.
-    fn add(&mut self, item: Option<Item>, user: Option<User>) {
-        if let Some(user) = user {
-            self.users.insert(user.user_id.clone(), user);
-        }
-        let Some(mut item) = item else { return };
-        let (kept, titles) = self
-            .items
-            .entry(item.item_id.clone())
-            .or_insert_with(|| (Item::new(item.item_id.clone()), FxHashMap::default()));
-        let title = std::mem::take(&mut item.title);
-        match titles.get_mut(&title) {
-            Some(count) => *count += 1,
-            None if title.is_empty() => {}
-            None => drop(titles.insert(title, 1)),
-        }
-        if item.updated >= kept.updated {
-            let price = item.price.or(kept.price);
-            *kept = Item { price, ..item };
-        }
-    }
-}
-
-/// The item with its most frequent title; among equals the first of the alphabet.
-fn titled(mut item: Item, titles: FxHashMap<String, u32>) -> Item {
-    let best = titles.into_iter().max_by(|a, b| a.1.cmp(&b.1).then_with(|| b.0.cmp(&a.0)));
-    item.title = best.map_or_else(String::new, |(title, _)| title);
-    item
-}
-
-/// Where each field stands in a CSV record.
-struct Places {
-    fields: [Option<usize>; FIELDS],
-    columns: usize,
-}
-
-impl Places {
-    fn pick<'v>(&self, values: &'v [Cow<'_, str>]) -> Values<'v> {
-        self.fields.map(|place| place.and_then(|place| values.get(place)).map_or("", AsRef::as_ref))
-    }
-}
-
-fn places(path: &Path, header: &str, delimiter: u8, mapping: &Mapping) -> Result<Places, IngestError> {
-    let mut names = Vec::new();
-    split_csv(header, delimiter, &mut names);
-    let find = |wanted: &str| names.iter().position(|name| name.trim() == wanted);
-    let wanted = row::names(&mapping.columns);
-    let missing: Vec<String> = wanted
-        .iter()
-        .filter(|name| !name.is_empty() && find(name).is_none())
-        .map(|name| (*name).to_owned())
-        .collect();
+fn check_columns(path: &Path, mapping: &Mapping, found: &[String]) -> Result<(), IngestError> {
+    let names = row::names(&mapping.columns);
+    let absent = |name: &&&str| !name.is_empty() && !found.iter().any(|column| column == **name);
+    let missing: Vec<String> = names.iter().filter(absent).map(|name| (*name).to_owned()).collect();
     if missing.is_empty() {
-        let fields = wanted.map(|name| if name.is_empty() { None } else { find(name) });
-        return Ok(Places { fields, columns: names.len() });
+        return Ok(());
     }
-    let hint = match names.len() {
-        1 => format!("; is {:?} the delimiter? set delimiter in the mapping", char::from(delimiter)),
-        _ => "; correct the mapping's columns".to_owned(),
-    };
-    let found: String = names.join(", ").chars().take(500).collect();
-    Err(IngestError::MissingColumns { path: path.to_owned(), missing, found, hint })
+    Err(IngestError::MissingColumns {
+        path: path.to_owned(),
+        missing,
+        found: found.join(", "),
+        hint: "; name a mapping by --mapping, or correct its columns".to_owned(),
+    })
 }
 
-/// The delimiter that is set, or the one that the first line has most of.
-fn delimiter(header: &str, mapping: &Mapping) -> u8 {
-    if let Some(&set) = mapping.delimiter.as_bytes().first() {
-        return set;
+/// Whether a file holds rows of the quarantine.
+fn is_quarantine(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    if path.extension().is_none_or(|end| end != "jsonl") {
+        return false;
     }
-    let count = |delimiter: &u8| header.bytes().filter(|byte| byte == delimiter).count();
-    *[b'|', b'\t', b';', b','].iter().max_by_key(|delimiter| count(delimiter)).unwrap_or(&b',')
+    let mut line = Vec::new();
+    let read = BufReader::new(std::io::Read::take(file, FIRST_LINE)).read_until(b'\n', &mut line);
+    let value = read.ok().and_then(|_| serde_json::from_slice(&line).ok());
+    value.is_some_and(|value| refused_row(&value).is_some())
 }
 
 fn format(path: &Path, mapping: Option<&Mapping>) -> Result<Format, IngestError> {
@@ -412,15 +224,15 @@ fn format(path: &Path, mapping: Option<&Mapping>) -> Result<Format, IngestError>
         Some("csv" | "tsv" | "txt") => Ok(Format::Csv),
         Some("jsonl" | "ndjson" | "json") => Ok(Format::Jsonl),
         Some("parquet") => Ok(Format::Parquet),
-        _ if fs::metadata(path).is_err() => Err(IngestError::Io {
-            path: path.to_owned(),
-            source: std::io::Error::from(std::io::ErrorKind::NotFound),
-        }),
-        _ => Err(IngestError::UnknownFormat { path: path.to_owned() }),
+        _ => match std::fs::metadata(path) {
+            Err(source) => Err(IngestError::Io { path: path.to_owned(), source }),
+            Ok(_) => Err(IngestError::UnknownFormat { path: path.to_owned() }),
+        },
     }
 }
 
-/// Parquet without a mapping has the columns of an event.
+/// Parquet without a mapping has the columns of the lake's events. Columns that are not there are gaps,
+/// but for those without which there is no event.
 fn lake_mapping() -> Mapping {
     let mut mapping = Mapping::default();
     let columns = &mut mapping.columns;
@@ -441,36 +253,4 @@ fn lake_mapping() -> Mapping {
         *field = name.to_owned();
     }
     mapping
-}
-
-fn refused_row(value: &Value) -> Option<Refused> {
-    let object = value.as_object()?;
-    ["file", "line", "reason", "text"].iter().all(|key| object.contains_key(*key)).then_some(())?;
-    serde_json::from_value(value.clone()).ok()
-}
-
-fn json_text(value: &Value) -> Cow<'_, str> {
-    match value {
-        Value::Null => Cow::Borrowed(""),
-        Value::String(text) => Cow::Borrowed(text),
-        other => Cow::Owned(other.to_string()),
-    }
-}
-
-fn cell(column: &Column, row: usize) -> Cow<'_, str> {
-    match column {
-        Column::Text(values) => Cow::Borrowed(values[row].as_deref().unwrap_or("")),
-        Column::Int(values) => values[row].map_or(Cow::Borrowed(""), |value| value.to_string().into()),
-        Column::Float(values) => values[row].map_or(Cow::Borrowed(""), |value| value.to_string().into()),
-        Column::Bool(values) => values[row].map_or(Cow::Borrowed(""), |value| value.to_string().into()),
-        Column::Time(values) => values[row].map_or(Cow::Borrowed(""), |value| value.to_string().into()),
-        Column::Day(values) => values[row].map_or(Cow::Borrowed(""), |value| value.to_string().into()),
-    }
-}
-
-/// A row of a table as JSON, for the quarantine.
-fn row_text(table: &Table, row: usize) -> String {
-    let cells =
-        table.columns().iter().map(|(name, column)| (name.clone(), cell(column, row).into_owned().into()));
-    Value::Object(cells.collect()).to_string()
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use qhatu_schema::EventKind;
-use serde::{Deserialize, Serialize};
+use qhatu_schema::{DateOrder, EventKind, PurchaseState, Zone};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// How a file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -26,7 +26,8 @@ pub enum Format {
 pub struct Mapping {
     /// How the file is written.
     pub format: Format,
-    /// What stands between values; empty: found out from the first line.
+    /// What stands between values, one ASCII character; empty: found out from the first line.
+    #[serde(deserialize_with = "delimiter")]
     pub delimiter: String,
     /// How text is written as bytes.
     pub encoding: String,
@@ -36,6 +37,15 @@ pub struct Mapping {
     pub kinds: BTreeMap<String, EventKind>,
     /// The kind of rows where there is no kind column.
     pub kind: Option<EventKind>,
+    /// What the shop's words in the state column mean; words that are states mean themselves.
+    pub states: BTreeMap<String, PurchaseState>,
+    /// In JSON, the list within each object whose elements are the rows: the lines of an order. Columns are
+    /// looked for in the element first, then in what stands around it. Empty: each object is a row.
+    pub rows: String,
+    /// Where the clocks are that wrote times without an offset.
+    pub timezone: Zone,
+    /// How dates are written, besides `2026-11-24`.
+    pub date_order: DateOrder,
     /// The currency where there is no currency column.
     pub currency: String,
     /// Whether `1.234,50` is twelve hundred and a half.
@@ -53,6 +63,10 @@ impl Default for Mapping {
             columns: Columns::default(),
             kinds: BTreeMap::new(),
             kind: None,
+            states: BTreeMap::new(),
+            rows: String::new(),
+            timezone: Zone::LIMA,
+            date_order: DateOrder::YearFirst,
             currency: "PEN".to_owned(),
             decimal_comma: false,
             rules: Rules::default(),
@@ -94,8 +108,8 @@ pub struct Rules {
     pub return_order_prefix: String,
     /// Whether a negative quantity is a return.
     pub negative_quantity_is_return: bool,
-    /// Whether events without a shopper are refused, even with a session.
-    pub user_required: bool,
+    /// What becomes of events without a shopper.
+    pub missing_user: MissingUser,
     /// Whether a price of zero is refused.
     pub price_required: bool,
     /// With how many digits the code of a product begins; 0: any code is a product.
@@ -104,10 +118,36 @@ pub struct Rules {
     pub not_items: Vec<String>,
 }
 
+/// What becomes of events without a shopper.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MissingUser {
+    /// With a session they are those of an anonymous visit; without one they are refused.
+    #[default]
+    Session,
+    /// They are refused, even with a session.
+    Quarantine,
+    /// As `session`; and where there is no session, the order id is taken as one: a basket of somebody
+    /// unknown.
+    AnonymousSession,
+}
+
+fn delimiter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    match text.as_bytes() {
+        [] => Ok(text),
+        [byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r') => Ok(text),
+        _ => Err(serde::de::Error::custom(format!(
+            "delimiter {text:?} is not one plain character: use \",\", \";\", \"|\" or \"\\t\""
+        ))),
+    }
+}
+
 /// The mapping of UCI Online Retail, with the rules that its rows are cleaned by.
 ///
 /// Products are the codes of five digits (and letters behind); everything else is postage, fees,
 /// samples, manual entries or vouchers. Invoices with a `C` are returns and take away from what was bought.
+/// Times are British, and are taken as those of Greenwich.
 pub fn online_retail() -> Mapping {
     let columns = Columns {
         time: "InvoiceDate".to_owned(),
@@ -122,7 +162,7 @@ pub fn online_retail() -> Mapping {
     };
     let rules = Rules {
         return_order_prefix: "C".to_owned(),
-        user_required: true,
+        missing_user: MissingUser::Quarantine,
         price_required: true,
         item_digits: 5,
         ..Rules::default()
@@ -130,6 +170,7 @@ pub fn online_retail() -> Mapping {
     Mapping {
         columns,
         kind: Some(EventKind::Purchase),
+        timezone: Zone::UTC,
         currency: "GBP".to_owned(),
         rules,
         ..Mapping::default()

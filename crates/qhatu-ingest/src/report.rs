@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Counts of an import; every row is in exactly one of accepted, duplicate and quarantined, or described
-/// a product or shopper alone.
+/// Counts of an import; every row is in exactly one of accepted, duplicate, quarantined and ignored, or
+/// described a product or shopper alone.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ImportReport {
     /// Files read.
@@ -21,6 +21,9 @@ pub struct ImportReport {
     pub repaired: BTreeMap<String, u64>,
     /// Rows refused, by reason.
     pub quarantined: BTreeMap<String, u64>,
+    /// What says nothing about products and is passed over, by name: GA4's `page_view`, ….
+    #[serde(default)]
+    pub ignored: BTreeMap<String, u64>,
     /// Products described.
     pub items: u64,
     /// Shoppers described.
@@ -39,9 +42,11 @@ impl ImportReport {
         self.items += other.items;
         self.users += other.users;
         self.seconds += other.seconds;
-        for (own, theirs) in
-            [(&mut self.repaired, &other.repaired), (&mut self.quarantined, &other.quarantined)]
-        {
+        for (own, theirs) in [
+            (&mut self.repaired, &other.repaired),
+            (&mut self.quarantined, &other.quarantined),
+            (&mut self.ignored, &other.ignored),
+        ] {
             theirs.iter().for_each(|(name, count)| *own.entry(name.clone()).or_default() += count);
         }
     }
@@ -63,6 +68,9 @@ impl fmt::Display for ImportReport {
         }
         for (rule, count) in &self.repaired {
             writeln!(f, "repaired     {count:>9}   {rule}")?;
+        }
+        for (name, count) in &self.ignored {
+            writeln!(f, "ignored      {count:>9}   {name}")?;
         }
         write!(f, "described    {:>9}   products, {} shoppers", self.items, self.users)
     }

@@ -38,11 +38,49 @@ impl Sink for StoreSink {
     }
 
     fn items(&mut self, items: &[Item]) -> Result<(), StoreError> {
-        self.catalogue.upsert_items(items).map(drop)
+        let with_known = |item: &Item| {
+            let known = self.catalogue.item(&item.item_id)?;
+            Ok(known.map_or_else(|| item.clone(), |known| item_of_both(known, item.clone())))
+        };
+        let items = items.iter().map(with_known).collect::<Result<Vec<_>, StoreError>>()?;
+        self.catalogue.upsert_items(&items).map(drop)
     }
 
     fn users(&mut self, users: &[User]) -> Result<(), StoreError> {
-        self.catalogue.upsert_users(users).map(drop)
+        let with_known = |user: &User| {
+            let known = self.catalogue.user(&user.user_id)?;
+            Ok(known.map_or_else(|| user.clone(), |known| user_of_both(known, user.clone())))
+        };
+        let users = users.iter().map(with_known).collect::<Result<Vec<_>, StoreError>>()?;
+        self.catalogue.upsert_users(&users).map(drop)
+    }
+}
+
+/// What is known of a product and what a file says of it: the later word holds, and what it leaves out is
+/// taken from the earlier one. A file of sales names the products that a catalogue describes.
+fn item_of_both(known: Item, said: Item) -> Item {
+    let (earlier, later) = if known.updated > said.updated { (said, known) } else { (known, said) };
+    let text = |later: String, earlier: String| if later.is_empty() { earlier } else { later };
+    Item {
+        title: text(later.title, earlier.title),
+        description: text(later.description, earlier.description),
+        category: later.category.or(earlier.category),
+        brand: later.brand.or(earlier.brand),
+        price: later.price.or(earlier.price),
+        stock: later.stock.or(earlier.stock),
+        item_id: later.item_id,
+        updated: later.updated,
+    }
+}
+
+/// As [`item_of_both`], of a shopper.
+fn user_of_both(known: User, said: User) -> User {
+    let (earlier, later) = if known.updated > said.updated { (said, known) } else { (known, said) };
+    User {
+        country: later.country.or(earlier.country),
+        ubigeo: later.ubigeo.or(earlier.ubigeo),
+        user_id: later.user_id,
+        updated: later.updated,
     }
 }
 

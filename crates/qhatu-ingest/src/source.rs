@@ -1,8 +1,10 @@
 //! Bytes of a file as records: unpacked, decoded to UTF-8, cut into lines, none longer than memory allows.
 //!
 //! CSV is cut here and not by a library, because a record that never ends (an unclosed quote, a line of
-//! 10 MB) must be one refused record and not the rest of the file: RFC 4180 with bounds.
+//! 10 MB) must be one refused record and not the rest of the file: RFC 4180 with bounds. Records are read
+//! in batches that share one buffer, so that a row costs no allocation of its own.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -15,104 +17,172 @@ use crate::error::IngestError;
 const RECORD_MAX: usize = 1 << 20;
 /// Of a refused record so much is kept.
 const KEPT_MAX: usize = 64 << 10;
+/// Lines that a quoted value may join.
+const LINES_MAX: usize = 1000;
+/// A batch ends with the record that reaches one of these.
+const BATCH_BYTES: usize = 1 << 20;
+const BATCH_RECORDS: usize = 8192;
 
-/// One record: a line, or the lines that a quoted value joins.
-#[derive(Debug, Default)]
-pub(crate) struct Record {
+/// One record: a line, or the lines that a quoted value joins, without the line's end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Record<'b> {
     /// Its first line, from 1.
     pub(crate) line: u64,
-    /// Its bytes without the line's end.
-    pub(crate) bytes: Vec<u8>,
+    /// Its bytes.
+    pub(crate) bytes: &'b [u8],
     /// Why it cannot be used at all.
     pub(crate) fault: Option<&'static str>,
 }
 
+/// Records that were read together.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    bytes: Vec<u8>,
+    lines: Vec<Line>,
+    /// Why reading ended before the file did, and the line and bytes that it ended in.
+    cut: Option<(String, u64, usize)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Line {
+    number: u64,
+    start: usize,
+    end: usize,
+    fault: Option<&'static str>,
+}
+
+impl Batch {
+    /// The records in their order.
+    pub(crate) fn records(&self) -> impl Iterator<Item = Record<'_>> {
+        self.lines.iter().map(|line| Record {
+            line: line.number,
+            bytes: &self.bytes[line.start..line.end],
+            fault: line.fault,
+        })
+    }
+
+    /// Where the file broke off: why, and what had been read of the record that it broke off in.
+    pub(crate) fn cut(&self) -> Option<(&str, Record<'_>)> {
+        let (fault, line, start) = self.cut.as_ref()?;
+        let end = self.bytes.len().min(start + KEPT_MAX);
+        Some((fault, Record { line: *line, bytes: &self.bytes[*start..end], fault: None }))
+    }
+}
+
 /// Reads records from a file.
 pub(crate) struct Records {
-    input: BufReader<Box<dyn Read>>,
+    input: BufReader<Box<dyn Read + Send>>,
     line: u64,
     quotes: bool,
-    /// Lines that were read to find the end of a quote that never came.
-    pushed_back: std::collections::VecDeque<Record>,
+    ended: bool,
+    /// Lines that were read to find the end of a quote that never came: number, bytes, fault.
+    pushed_back: VecDeque<(u64, Vec<u8>, Option<&'static str>)>,
 }
 
 impl Records {
     /// Opens a file; `.gz` and `.zst` are unpacked, `quotes` says whether a quote joins lines.
     pub(crate) fn open(path: &Path, encoding: &str, quotes: bool) -> Result<Self, IngestError> {
         let io = |source| IngestError::Io { path: path.to_owned(), source };
-        let file = File::open(path).map_err(io)?;
-        let unpacked: Box<dyn Read> = match path.extension().and_then(|end| end.to_str()) {
-            Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(BufReader::new(file))),
-            Some("zst") => Box::new(zstd::stream::read::Decoder::new(file).map_err(io)?),
-            _ => Box::new(file),
-        };
         let unknown = || IngestError::UnknownEncoding { label: encoding.to_owned() };
         let known = Encoding::for_label(encoding.as_bytes()).ok_or_else(unknown)?;
+        let file = File::open(path).map_err(io)?;
+        let end = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        let unpacked: Box<dyn Read + Send> = match end.as_str() {
+            "gz" => Box::new(flate2::read::MultiGzDecoder::new(BufReader::new(file))),
+            "zst" => Box::new(zstd::stream::read::Decoder::new(file).map_err(io)?),
+            _ => Box::new(file),
+        };
         Self::new(unpacked, known, quotes).map_err(io)
     }
 
-    fn new(input: Box<dyn Read>, encoding: &'static Encoding, quotes: bool) -> io::Result<Self> {
-        let mut start = BufReader::new(input);
+    fn new(input: Box<dyn Read + Send>, encoding: &'static Encoding, quotes: bool) -> io::Result<Self> {
+        let mut start = BufReader::with_capacity(1 << 18, input);
         // A byte order mark is stronger than the setting.
         let head = start.fill_buf()?;
         let (encoding, mark) = Encoding::for_bom(head).unwrap_or((encoding, 0));
         start.consume(mark);
-        let input: Box<dyn Read> = match encoding == encoding_rs::UTF_8 {
+        let input: Box<dyn Read + Send> = match encoding == encoding_rs::UTF_8 {
             true => Box::new(start),
             false => Box::new(Transcoder::new(start, encoding)),
         };
         let input = BufReader::with_capacity(1 << 18, input);
-        Ok(Self { input, line: 0, quotes, pushed_back: Default::default() })
+        Ok(Self { input, line: 0, quotes, ended: false, pushed_back: VecDeque::new() })
     }
 
-    /// The next record; `None` at the end.
-    pub(crate) fn next(&mut self) -> io::Result<Option<Record>> {
-        let Some(mut record) = self.next_line()? else { return Ok(None) };
-        if !self.quotes || record.fault.is_some() || !open_quote(&record.bytes) {
-            return Ok(Some(record));
+    /// The next records; `None` at the end.
+    pub(crate) fn next_batch(&mut self) -> Option<Batch> {
+        self.batch_of(BATCH_RECORDS)
+    }
+
+    /// The first record alone, where names of columns stand.
+    pub(crate) fn first(&mut self) -> Option<Batch> {
+        self.batch_of(1)
+    }
+
+    fn batch_of(&mut self, most: usize) -> Option<Batch> {
+        let mut batch = Batch::default();
+        while !self.ended && batch.lines.len() < most && batch.bytes.len() < BATCH_BYTES {
+            let start = batch.bytes.len();
+            match self.next_record(&mut batch.bytes) {
+                Ok(Some(line)) => batch.lines.push(line),
+                Ok(None) => self.ended = true,
+                Err(fault) => {
+                    batch.cut = Some((fault.to_string(), self.line + 1, start));
+                    self.ended = true;
+                }
+            }
         }
-        let mut joined = record.bytes.clone();
-        let mut lines = Vec::new();
-        while joined.len() < RECORD_MAX && lines.len() < 1000 {
-            let Some(line) = self.next_line()? else { break };
-            joined.push(b'\n');
-            joined.extend_from_slice(&line.bytes);
-            let faulty = line.fault.is_some();
-            lines.push(line);
-            if faulty {
+        (!batch.lines.is_empty() || batch.cut.is_some()).then_some(batch)
+    }
+
+    fn next_record(&mut self, bytes: &mut Vec<u8>) -> io::Result<Option<Line>> {
+        let Some(first) = self.next_line(bytes)? else { return Ok(None) };
+        if !self.quotes || first.fault.is_some() || !odd_quotes(&bytes[first.start..]) {
+            return Ok(Some(first));
+        }
+        let mut joined = Vec::new();
+        while bytes.len() - first.start < RECORD_MAX && joined.len() < LINES_MAX {
+            bytes.push(b'\n');
+            let Some(line) = self.next_line(bytes)? else { break };
+            joined.push(line);
+            if line.fault.is_some() {
                 break;
             }
-            if !open_quote(&joined) {
-                record.bytes = joined;
-                return Ok(Some(record));
+            if odd_quotes(&bytes[line.start..]) {
+                return Ok(Some(Line { end: bytes.len(), ..first }));
             }
         }
-        lines.into_iter().rev().for_each(|line| self.pushed_back.push_front(line));
-        record.fault = Some("a quote is opened and never closed");
-        Ok(Some(record))
+        for line in joined.into_iter().rev() {
+            self.pushed_back.push_front((line.number, bytes[line.start..line.end].to_vec(), line.fault));
+        }
+        bytes.truncate(first.end);
+        Ok(Some(Line { fault: Some("a quote is opened and never closed"), ..first }))
     }
 
-    fn next_line(&mut self) -> io::Result<Option<Record>> {
-        if let Some(line) = self.pushed_back.pop_front() {
-            return Ok(Some(line));
+    /// Puts the next line behind `bytes`.
+    fn next_line(&mut self, bytes: &mut Vec<u8>) -> io::Result<Option<Line>> {
+        let start = bytes.len();
+        if let Some((number, line, fault)) = self.pushed_back.pop_front() {
+            bytes.extend_from_slice(&line);
+            return Ok(Some(Line { number, start, end: bytes.len(), fault }));
         }
-        let mut record = Record { line: self.line + 1, ..Record::default() };
-        let read = (&mut self.input).take(RECORD_MAX as u64 + 1).read_until(b'\n', &mut record.bytes)?;
+        let read = (&mut self.input).take(RECORD_MAX as u64 + 1).read_until(b'\n', bytes)?;
         if read == 0 {
             return Ok(None);
         }
         self.line += 1;
-        if record.bytes.last() == Some(&b'\n') {
-            record.bytes.pop();
-            if record.bytes.last() == Some(&b'\r') {
-                record.bytes.pop();
+        let mut fault = None;
+        if bytes.last() == Some(&b'\n') {
+            bytes.pop();
+            if bytes.len() > start && bytes.last() == Some(&b'\r') {
+                bytes.pop();
             }
-        } else if record.bytes.len() > RECORD_MAX {
+        } else if bytes.len() - start > RECORD_MAX {
             self.skip_line()?;
-            record.bytes.truncate(KEPT_MAX);
-            record.fault = Some("the line is longer than 1 MiB");
+            bytes.truncate(start + KEPT_MAX);
+            fault = Some("the line is longer than 1 MiB");
         }
-        Ok(Some(record))
+        Ok(Some(Line { number: self.line, start, end: bytes.len(), fault }))
     }
 
     fn skip_line(&mut self) -> io::Result<()> {
@@ -131,49 +201,11 @@ impl Records {
     }
 }
 
-/// Whether a quote is still open at the end.
-fn open_quote(bytes: &[u8]) -> bool {
-    bytes.iter().filter(|&&byte| byte == b'"').count() % 2 == 1
-}
-
-/// Cuts a CSV record into its values; quoted ones lose their quotes. Values are ranges of `text` where
-/// nothing has to be changed.
-pub(crate) fn split_csv<'a>(text: &'a str, delimiter: u8, values: &mut Vec<std::borrow::Cow<'a, str>>) {
-    values.clear();
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    loop {
-        if bytes.get(at) == Some(&b'"') {
-            let mut end = at + 1;
-            let mut doubled = false;
-            while end < bytes.len() {
-                match (bytes[end], bytes.get(end + 1)) {
-                    (b'"', Some(b'"')) => {
-                        doubled = true;
-                        end += 2;
-                    }
-                    (b'"', _) => break,
-                    _ => end += 1,
-                }
-            }
-            let inner = &text[at + 1..end.min(bytes.len())];
-            let value = if doubled { inner.replace("\"\"", "\"").into() } else { inner.into() };
-            values.push(value);
-            at = end.min(bytes.len());
-            while at < bytes.len() && bytes[at] != delimiter {
-                at += 1;
-            }
-        } else {
-            let length = bytes[at..].iter().position(|&byte| byte == delimiter);
-            let end = length.map_or(bytes.len(), |length| at + length);
-            values.push(text[at..end].into());
-            at = end;
-        }
-        if at >= bytes.len() {
-            return;
-        }
-        at += 1;
-    }
+/// Whether a quote is opened and not closed, or closed that was opened before.
+fn odd_quotes(bytes: &[u8]) -> bool {
+    // Sums of bytes in groups small enough not to run over: what compilers turn into wide instructions.
+    let in_group = |group: &[u8]| group.iter().map(|&byte| u8::from(byte == b'"')).sum::<u8>();
+    bytes.chunks(255).fold(0, |odd, group| odd ^ (in_group(group) & 1)) == 1
 }
 
 /// Turns another encoding into UTF-8 while reading; what is no character becomes U+FFFD.
@@ -222,46 +254,54 @@ impl<R: BufRead> Read for Transcoder<R> {
 mod tests {
     use super::*;
 
-    fn records(bytes: &'static [u8], encoding: &str) -> Vec<Record> {
+    /// Line, text and whether it is refused, of each record.
+    fn records(bytes: &'static [u8], encoding: &str) -> Vec<(u64, String, bool)> {
         let encoding = Encoding::for_label(encoding.as_bytes()).unwrap();
         let mut records = Records::new(Box::new(bytes), encoding, true).unwrap();
-        std::iter::from_fn(|| records.next().unwrap()).collect()
-    }
-
-    fn cut(text: &str) -> Vec<String> {
-        let mut values = Vec::new();
-        split_csv(text, b',', &mut values);
-        values.into_iter().map(|value| value.into_owned()).collect()
-    }
-
-    #[test]
-    fn values_are_cut_as_rfc_4180_says() {
-        assert_eq!(cut("a,b,"), ["a", "b", ""]);
-        assert_eq!(cut(r#""a,b",c"#), ["a,b", "c"]);
-        assert_eq!(cut(r#""say ""hi""",x"#), [r#"say "hi""#, "x"]);
-        assert_eq!(cut(""), [""]);
-        assert_eq!(cut(r#""open"#), ["open"]);
+        let mut found = Vec::new();
+        while let Some(batch) = records.next_batch() {
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+            found.extend(batch.records().map(|r| (r.line, text(r.bytes), r.fault.is_some())));
+        }
+        found
     }
 
     #[test]
     fn a_quoted_value_may_hold_lines() {
-        let found = records(b"a,\"two\nlines\"\nnext\r\n", "utf-8");
-        assert_eq!(found.len(), 2);
-        assert_eq!((found[0].line, found[0].bytes.as_slice()), (1, b"a,\"two\nlines\"".as_slice()));
-        assert_eq!((found[1].line, found[1].bytes.as_slice()), (3, b"next".as_slice()));
+        let found = records(b"a,\"two\r\nlines\"\nnext\r\n", "utf-8");
+        assert_eq!(found, [(1, "a,\"two\nlines\"".into(), false), (3, "next".into(), false)]);
     }
 
     #[test]
     fn a_quote_that_never_closes_costs_one_line() {
         let found = records(b"a\n\"open\nb\nc\n", "utf-8");
-        let faults: Vec<bool> = found.iter().map(|record| record.fault.is_some()).collect();
-        assert_eq!(faults, [false, true, false, false]);
+        let expected = [(1, "a", false), (2, "\"open", true), (3, "b", false), (4, "c", false)];
+        assert_eq!(found, expected.map(|(line, text, refused)| (line, text.to_owned(), refused)));
     }
 
     #[test]
     fn marks_and_encodings_are_understood() {
-        assert_eq!(records(b"\xEF\xBB\xBFa\n", "utf-8")[0].bytes, b"a");
-        assert_eq!(records(b"ma\xF1ana\n", "windows-1252")[0].bytes, "mañana".as_bytes());
-        assert_eq!(records(b"\xFF\xFEa\0\n\0b\0", "utf-8")[1].bytes, b"b");
+        assert_eq!(records(b"\xEF\xBB\xBFa\n", "utf-8")[0].1, "a");
+        assert_eq!(records(b"ma\xF1ana\n", "windows-1252")[0].1, "mañana");
+        assert_eq!(records(b"\xFF\xFEa\0\n\0b\0", "utf-8")[1].1, "b");
+    }
+
+    #[test]
+    fn what_had_been_read_of_the_last_record_is_kept() {
+        struct Breaks(&'static [u8]);
+        impl Read for Breaks {
+            fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+                match self.0.read(out)? {
+                    0 => Err(io::ErrorKind::UnexpectedEof.into()),
+                    read => Ok(read),
+                }
+            }
+        }
+        let mut records = Records::new(Box::new(Breaks(b"a\nhal")), encoding_rs::UTF_8, true).unwrap();
+        let batch = records.next_batch().unwrap();
+        assert_eq!(batch.records().count(), 1);
+        let (_, record) = batch.cut().unwrap();
+        assert_eq!((record.line, record.bytes), (2, b"hal".as_slice()));
+        assert!(records.next_batch().is_none());
     }
 }

@@ -5,11 +5,14 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use qhatu_ingest::{
-    CheckSink, Columns, ImportReport, Importer, IngestError, Mapping, Quarantine, Refused, Rules,
+    CheckSink, Columns, Format, ImportReport, Importer, IngestError, Mapping, MissingUser, Quarantine,
+    Refused, Rules, Sink, StoreSink,
 };
-use qhatu_schema::{EventKind, Timestamp};
+use qhatu_schema::{Event, EventKind, Item, Timestamp, User};
+use qhatu_store::{Catalogue, Documents, MemoryDocuments, MemoryLog, StoreError};
 use tempfile::TempDir;
 
 fn mapping() -> Mapping {
@@ -25,7 +28,7 @@ fn mapping() -> Mapping {
             ..Columns::default()
         },
         kind: Some(EventKind::Purchase),
-        rules: Rules { user_required: true, ..Rules::default() },
+        rules: Rules { missing_user: MissingUser::Quarantine, ..Rules::default() },
         ..Mapping::default()
     }
 }
@@ -78,6 +81,7 @@ fn each_bad_row_is_kept_with_its_line_reason_and_text() {
         ("2026-01-05,u1,i1,3,1.5,x", "unreadable quantity"),
         ("2026-01-05,u1,i1,3,0,x", "unreadable quantity"),
         ("2026-01-05,u1", "too few values"),
+        ("2026-01-05,u1,i1,3,1,x, with a comma", "too many values"),
         ("2026-01-05,u1,,3,1,x", "incomplete"),
     ];
     let body: String = rows.iter().map(|(row, _)| format!("{row}\n{GOOD}")).collect();
@@ -85,7 +89,7 @@ fn each_bad_row_is_kept_with_its_line_reason_and_text() {
     let report = shop.import(&path, &mapping());
     assert_eq!(
         (report.rows, report.refused(), report.accepted, report.duplicate),
-        (20, 10, 1, 9),
+        (22, 11, 1, 10),
         "{report}"
     );
     for (number, ((row, reason), refused)) in rows.iter().zip(shop.refused()).enumerate() {
@@ -204,4 +208,140 @@ fn own_events_and_ga4_need_no_mapping() {
     assert_eq!((report.rows, report.accepted), (4, 2), "{report}");
     assert_eq!(report.quarantined.get("not JSON"), Some(&1));
     assert_eq!(report.quarantined.get("incomplete"), Some(&1));
+}
+
+#[test]
+fn amounts_dates_and_words_as_shops_write_them() {
+    let shop = Shop::new();
+    let mut own = mapping();
+    own.date_order = qhatu_schema::DateOrder::DayFirst;
+    own.columns.state = "name".to_owned();
+    own.states.insert("anulado".to_owned(), qhatu_schema::PurchaseState::Expired);
+    let rows = "05/01/2026 10:00,u,i,\"S/ 1,234.50\",2.00,anulado\n05/01/2026,u,i,3,1,Refunded\n05/01/2026,u,i,3,1,lost\n";
+    let report = shop.import(&shop.file("a.csv", format!("{HEAD}{rows}")), &own);
+    assert_eq!((report.accepted, report.quarantined.get("unknown state")), (2, Some(&1)), "{report}");
+    assert_eq!(report.repaired.values().sum::<u64>(), 1, "{report}");
+}
+
+#[test]
+fn baskets_of_nobody_known_are_kept_where_the_rules_say_so() {
+    let shop = Shop::new();
+    let path = shop.file("a.csv", format!("{HEAD}2026-01-05,,i1,1,1,o-1\n2026-01-05,,i1,1,1,\n"));
+    let with = |missing_user| {
+        let mut own = mapping();
+        (own.columns.order_id, own.rules.missing_user) = ("name".to_owned(), missing_user);
+        let report = shop.import(&path, &own);
+        (report.accepted, report.quarantined.get("no shopper").copied())
+    };
+    assert_eq!(with(MissingUser::Quarantine), (0, Some(2)));
+    assert_eq!(with(MissingUser::Session), (0, Some(2)));
+    assert_eq!(with(MissingUser::AnonymousSession), (1, Some(1)));
+}
+
+#[test]
+fn rows_may_lie_within_objects() {
+    let shop = Shop::new();
+    let mut own = mapping();
+    own.rows = "lines".to_owned();
+    own.columns.user_id = "customer.id".to_owned();
+    let text = r#"{"when":"2026-01-05","customer":{"id":7},"lines":[{"what":"a","price":1.5},{"what":"b","pieces":2}]}
+{"when":"2026-01-05"}"#;
+    let report = shop.import(&shop.file("a.jsonl", text), &own);
+    assert_eq!((report.accepted, report.quarantined.get("no rows")), (2, Some(&1)), "{report}");
+}
+
+#[test]
+fn products_and_shoppers_need_no_mapping_in_json() {
+    let shop = Shop::new();
+    let text = concat!(
+        r#"{"item_id":"i1","title":"Taza","stock":3}"#,
+        "\n",
+        r#"{"user_id":"u1","country":"Peru"}"#,
+        "\n",
+        r#"{"item_id":"i2","titel":"Vaso"}"#
+    );
+    let report = shop.try_import(&shop.file("a.jsonl", text), None).unwrap();
+    assert_eq!((report.items, report.users, report.refused()), (1, 1, 1), "{report}");
+}
+
+#[test]
+fn what_ga4_says_of_other_things_is_ignored_and_counted() {
+    let shop = Shop::new();
+    let text = r#"{"client_id":"c","timestamp_micros":1767600000000000,"events":[{"name":"page_view"},{"name":"view_item","params":{"items":[{"item_id":"A"}]}}]}
+{"session":0,"events":[{"aid":1,"ts":1659304800025,"type":"clicks"}]}"#;
+    let report = shop.try_import(&shop.file("a.jsonl", text), None).unwrap();
+    assert_eq!((report.rows, report.accepted, report.ignored.len()), (3, 1, 1), "{report}");
+    assert_eq!(report.quarantined.get("not an event"), Some(&1), "{report}");
+}
+
+#[test]
+fn a_mended_file_is_told_whatever_the_mapping_says_of_its_format() {
+    let shop = Shop::new();
+    let own = Mapping { format: Format::Csv, encoding: "windows-1252".into(), ..mapping() };
+    let path = shop.file("a.csv", format!("{HEAD}yesterday,u1,i2,1,1,x\n"));
+    assert_eq!(shop.import(&path, &own).refused(), 1);
+    let kept = fs::read_to_string(shop.dir.path().join("quarantine/refused.jsonl")).unwrap();
+    let mended = shop.file("mended.jsonl", kept.replace("yesterday", "2026-01-06").replace(",x", ",ñ"));
+    assert_eq!(shop.import(&mended, &own).accepted, 1);
+}
+
+/// One moment by a clock on the wall, in each format, is one instant by the mapping's zone.
+#[test]
+fn local_times_are_read_by_one_rule_in_every_format() {
+    let shop = Shop::new();
+    let parquet = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/local_times.parquet");
+    let csv = shop.file("a.csv", "time,user_id,item_id,kind\n2026-01-05 10:00:00,u,i,view\n");
+    let json =
+        shop.file("a.jsonl", r#"{"time":"2026-01-05T10:00:00","user_id":"u","item_id":"i","kind":"view"}"#);
+    for (zone, utc) in [("America/Lima", "2026-01-05T15:00:00Z"), ("UTC", "2026-01-05T10:00:00Z")] {
+        let own: Mapping = serde_json::from_value(serde_json::json!({
+            "timezone": zone,
+            "columns": { "time": "time", "user_id": "user_id", "item_id": "item_id", "kind": "kind" },
+        }))
+        .unwrap();
+        for path in [&csv, &json, &parquet] {
+            assert_eq!(times(path, &own), [utc]);
+        }
+    }
+}
+
+/// The times of the events that a file holds.
+fn times(path: &Path, mapping: &Mapping) -> Vec<String> {
+    #[derive(Default)]
+    struct Times(Vec<String>);
+    impl Sink for Times {
+        fn events(&mut self, events: &[Event]) -> Result<Vec<bool>, StoreError> {
+            self.0.extend(events.iter().map(|event| event.time.to_string()));
+            Ok(vec![true; events.len()])
+        }
+        fn items(&mut self, _items: &[Item]) -> Result<(), StoreError> {
+            Ok(())
+        }
+        fn users(&mut self, _users: &[User]) -> Result<(), StoreError> {
+            Ok(())
+        }
+    }
+    let mut sink = Times::default();
+    let now = Timestamp::parse("2026-02-01").unwrap();
+    Importer::new(&mut sink, &mut Quarantine::none(), &mut |_| {}, now).import(path, Some(mapping)).unwrap();
+    sink.0
+}
+
+#[test]
+fn a_file_of_orders_takes_nothing_from_the_catalogue() {
+    let shop = Shop::new();
+    let documents: Arc<dyn Documents> = Arc::new(MemoryDocuments::default());
+    let catalogue = Catalogue::new(documents);
+    let mut sink = StoreSink { log: Arc::new(MemoryLog::default()), catalogue: catalogue.clone() };
+    let now = Timestamp::parse("2026-02-01").unwrap();
+    let mut import = |path: &Path, mapping: Option<&Mapping>| {
+        Importer::new(&mut sink, &mut Quarantine::none(), &mut |_| {}, now).import(path, mapping).unwrap();
+    };
+    import(&shop.file("c.jsonl", r#"{"item_id":"i1","title":"Taza","category":"Cocina"}"#), None);
+    let mut own = mapping();
+    own.columns.title = String::new();
+    import(&shop.file("o.csv", format!("{HEAD}2026-02-01 12:00:00,u1,i1,10.50,2,\n")), Some(&own));
+    let items = catalogue.items().unwrap();
+    assert_eq!((items[0].title.as_str(), items[0].category.as_deref()), ("Taza", Some("Cocina")));
+    assert_eq!(items[0].price.unwrap().units(), 10.5, "the later word");
 }

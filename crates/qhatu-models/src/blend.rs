@@ -36,6 +36,7 @@
 //! half-lives, overlapping windows, more and smaller trees, more candidates. The age of an item is
 //! left out: it gave nothing, and in the future it is always higher than it ever was.
 
+mod block_trees;
 mod features;
 mod training;
 pub mod trees;
@@ -44,6 +45,7 @@ use qhatu_nn::tensor_file::TensorFile;
 use qhatu_schema::ItemIdx;
 use serde::{Deserialize, Serialize};
 
+use self::block_trees::BlockTrees;
 use self::features::{COLUMNS, Candidates, ITEM_COLUMNS, Items};
 use self::training::TrainingRows;
 use self::trees::{TreeArrays, Trees, TreesConfig};
@@ -116,6 +118,8 @@ pub struct Blend {
     recent: RecentPopularity,
     /// Absent where the data were too short to learn from.
     trees: Option<Trees>,
+    /// The same trees as requests ask them.
+    ranker: Option<BlockTrees>,
 }
 
 impl Blend {
@@ -134,6 +138,7 @@ impl Blend {
             items: Items::fit(interactions, config.offered),
             ease: Ease::fit(interactions, &config.ease)?,
             recent: RecentPopularity::fit(interactions, &config.recent_popularity),
+            ranker: trees.as_ref().map(BlockTrees::new),
             trees,
         })
     }
@@ -159,7 +164,9 @@ impl Blend {
         }
         let (columns, _) = columns.as_chunks();
         let items = Items::from_columns(columns.to_vec(), config.offered);
-        Ok(Self { items, ease, recent, trees: load_trees(file)?, config })
+        let trees = load_trees(file)?;
+        let ranker = trees.as_ref().map(BlockTrees::new);
+        Ok(Self { items, ease, recent, trees, ranker, config })
     }
 
     /// Whether the ranker was learned; otherwise the data were too short and the blend is fixed.
@@ -169,10 +176,13 @@ impl Blend {
 
     /// The probability that each candidate is bought within the horizon.
     fn rank(&self, candidates: &Candidates) -> Vec<f32> {
-        let rows = candidates.rows.chunks_exact(COLUMNS.len());
-        match &self.trees {
-            Some(trees) => rows.map(|row| 1.0 / (1.0 + (-trees.log_odds(row)).exp())).collect(),
-            None => rows.map(untrained).collect(),
+        match &self.ranker {
+            Some(ranker) => {
+                let mut chances = ranker.log_odds(&candidates.rows);
+                chances.iter_mut().for_each(|chance| *chance = 1.0 / (1.0 + (-*chance).exp()));
+                chances
+            }
+            None => candidates.rows.chunks_exact(COLUMNS.len()).map(untrained).collect(),
         }
     }
 }
@@ -216,15 +226,23 @@ impl Recommender for Blend {
     }
 
     fn because(&self, history: &History, item: ItemIdx) -> Reason {
-        let own = history.known(self.catalogue_size()).filter(|(bought, _)| *bought == item);
-        let (times, last) = own.fold((0, i64::MIN), |(times, last), (_, time)| (times + 1, last.max(time)));
-        if times > 0 {
-            return Reason::BoughtBefore { times, last };
+        self.because_each(history, &[item])[0]
+    }
+
+    fn because_each(&self, history: &History, items: &[ItemIdx]) -> Vec<Reason> {
+        let mut own = vec![(0, i64::MIN); items.len()];
+        for (bought, time) in history.known(self.catalogue_size()) {
+            if let Some(place) = items.iter().position(|&item| item == bought) {
+                own[place] = (own[place].0 + 1, own[place].1.max(time));
+            }
         }
-        match self.ease.because(history, item) {
-            similar @ Reason::SimilarTo { .. } => similar,
+        let similar = self.ease.because_each(history, items);
+        let reason = |((times, last), (similar, &item)): ((u32, i64), (Reason, &ItemIdx))| match similar {
+            _ if times > 0 => Reason::BoughtBefore { times, last },
+            Reason::SimilarTo { .. } => similar,
             _ => self.recent.because(history, item),
-        }
+        };
+        own.into_iter().zip(similar.into_iter().zip(items)).map(reason).collect()
     }
 
     fn save(&self) -> TensorFile {

@@ -1,5 +1,7 @@
 //! What can go wrong with a model.
 
+use std::path::PathBuf;
+
 use qhatu_nn::linalg::NotPositiveDefinite;
 use qhatu_nn::tensor_file::TensorFileError;
 
@@ -34,6 +36,32 @@ pub enum ModelError {
         value: String,
         /// What would make sense.
         hint: &'static str,
+    },
+    /// A checkpoint cannot be written or gone on from.
+    #[error("model {model}: checkpoint {}: {fault}; {hint}", path.display())]
+    Checkpoint {
+        /// The model.
+        model: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        fault: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// The training was told to stop.
+    #[error("model {model}: training was stopped; it goes on from its last whole epoch when started again")]
+    Cancelled {
+        /// The model.
+        model: &'static str,
+    },
+    /// The loss is no number any more.
+    #[error("model {model}: the loss is no number in epoch {epoch}; a smaller learning_rate keeps it one")]
+    Diverged {
+        /// The model.
+        model: &'static str,
+        /// The epoch, from 1.
+        epoch: u32,
     },
     /// The normal equations cannot be solved.
     #[error("model ease: {0}")]

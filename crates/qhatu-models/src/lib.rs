@@ -14,6 +14,7 @@ pub mod own_frequency;
 pub mod popularity;
 pub mod recent_popularity;
 mod recommender;
+pub mod sasrec;
 pub mod saved;
 pub mod vmis_knn;
 

@@ -1,5 +1,6 @@
 //! What every recommender does: score the catalogue for a history, say why, be saved and loaded.
 
+use std::cell::RefCell;
 use std::cmp::Ordering;
 
 use qhatu_nn::tensor_file::TensorFile;
@@ -7,8 +8,11 @@ use qhatu_schema::ItemIdx;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::DAY_MS;
 use crate::error::{ModelError, misfit};
-use crate::{blend, decayed_markov, ease, item_knn, own_frequency, popularity, recent_popularity, vmis_knn};
+use crate::{
+    blend, decayed_markov, ease, item_knn, own_frequency, popularity, recent_popularity, sasrec, vmis_knn,
+};
 
 /// What is known of a shopper when they ask. Empty for one who is new.
 #[derive(Debug, Clone, Copy)]
@@ -92,6 +96,18 @@ pub trait Recommender: Send + Sync {
     /// When `scores.len() != catalogue_size() + 1`: a fault of the calling code.
     fn score(&self, history: &History, scores: &mut [f32]);
 
+    /// The `k` best items that are not barred, as [`top_k`] of the scores gives them; a model that touches few
+    /// items may leave out those of which it knows nothing.
+    fn recommend(&self, history: &History, k: usize, barred: &dyn Fn(ItemIdx) -> bool) -> Vec<Scored> {
+        let mut scores = SCORES.take();
+        scores.clear();
+        scores.resize(self.catalogue_size() + 1, 0.0);
+        self.score(history, &mut scores);
+        let best = top_k(&scores, k, barred);
+        SCORES.set(scores);
+        best
+    }
+
     /// Scores several histories: row `i` of `scores` for history `i`. The same numbers as one by one.
     fn score_batch(&self, histories: &[History], scores: &mut [f32]) {
         let rows = scores.chunks_mut(self.catalogue_size() + 1);
@@ -104,8 +120,19 @@ pub trait Recommender: Send + Sync {
     /// Why `item` is in the list for `history`.
     fn because(&self, history: &History, item: ItemIdx) -> Reason;
 
+    /// Why each of `items`, which are distinct, is in the list for `history`: what [`Recommender::because`]
+    /// says of each, with what they share done once.
+    fn because_each(&self, history: &History, items: &[ItemIdx]) -> Vec<Reason> {
+        items.iter().map(|&item| self.because(history, item)).collect()
+    }
+
     /// Everything needed to load it again.
     fn save(&self) -> TensorFile;
+}
+
+thread_local! {
+    /// A thread's scores, kept so that a request need not ask for memory.
+    static SCORES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Loads the model that a file holds.
@@ -122,6 +149,7 @@ pub fn load_model(file: &TensorFile) -> Result<Box<dyn Recommender>, ModelError>
         item_knn::NAME => Box::new(item_knn::ItemKnn::load(file)?),
         ease::NAME => Box::new(ease::Ease::load(file)?),
         blend::NAME => Box::new(blend::Blend::load(file)?),
+        sasrec::NAME => Box::new(sasrec::SasRec::load(file)?),
         vmis_knn::NAME => Box::new(vmis_knn::VmisKnn::load(file)?),
         name => return Err(ModelError::Unknown { name: name.to_owned() }),
     })
@@ -156,16 +184,37 @@ pub(crate) fn clear(scores: &mut [f32], catalogue_size: usize) {
     scores[0] = f32::NEG_INFINITY;
 }
 
+/// The weight at `now` of what happened at `time` (both in milliseconds): 1 for what is new, half after each half-life.
+/// A half-life that is not above 0 means that nothing fades.
+pub(crate) fn faded(now: i64, time: i64, half_life_days: f64) -> f32 {
+    match half_life_days {
+        half_life if half_life > 0.0 => {
+            let days = now.saturating_sub(time).max(0) as f64 / DAY_MS;
+            (-days / half_life).exp2() as f32
+        }
+        _ => 1.0,
+    }
+}
+
 /// The `k` best items in falling order; ties go to the lower index; padding and what `exclude` takes out
 /// never appear. `O(items + k log k)`.
 pub fn top_k(scores: &[f32], k: usize, exclude: impl Fn(ItemIdx) -> bool) -> Vec<Scored> {
-    let mut best: Vec<Scored> = Vec::with_capacity(2 * k.min(scores.len()) + 1);
+    let scored = |(place, &score): (usize, &f32)| Scored { item: ItemIdx(place as u32), score };
+    best_of(scores.iter().enumerate().skip(1).map(scored), k, exclude)
+}
+
+/// The same of items in any order, each once.
+pub(crate) fn best_of(
+    all: impl ExactSizeIterator<Item = Scored>,
+    k: usize,
+    exclude: impl Fn(ItemIdx) -> bool,
+) -> Vec<Scored> {
+    let mut best: Vec<Scored> = Vec::with_capacity(2 * k.min(all.len()) + 1);
     let mut bar: Option<Scored> = None;
     if k == 0 {
         return best;
     }
-    for (place, &score) in scores.iter().enumerate().skip(1) {
-        let scored = Scored { item: ItemIdx(place as u32), score };
+    for scored in all {
         if bar.is_some_and(|bar| falling(&bar, &scored) == Ordering::Less) || exclude(scored.item) {
             continue;
         }

@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may stop where it fails")]
 
+use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 
 use qhatu_models::{
-    History, Interactions, Purchase, Recommender, Scored, Vocabulary, blend, decayed_markov, ease, item_knn,
-    load_model, own_frequency, popularity, recent_popularity, top_k, vmis_knn,
+    History, Interactions, ModelError, Purchase, Recommender, Scored, Vocabulary, blend, decayed_markov,
+    ease, item_knn, load_model, own_frequency, popularity, recent_popularity, sasrec, top_k, vmis_knn,
 };
 use qhatu_nn::tensor_file::TensorFile;
 use qhatu_schema::{ItemId, ItemIdx};
@@ -31,11 +33,59 @@ const MODELS: &[(&str, Fit, bool)] = &[
         |d| Box::new(decayed_markov::DecayedMarkov::fit(d, &decayed_markov::Config::default())),
         true,
     ),
-    ("item_knn", |d| Box::new(item_knn::ItemKnn::fit(d, &item_knn::Config::default())), true),
+    // On the checkerboard all neighbours are equally near, so all of them must vote.
+    (
+        "item_knn",
+        |d| Box::new(item_knn::ItemKnn::fit(d, &item_knn::Config { k: 50, ..Default::default() })),
+        true,
+    ),
     ("ease", |d| Box::new(ease::Ease::fit(d, &ease::Config::default()).unwrap()), true),
     ("blend", |d| Box::new(blend::Blend::fit(d, &blend::Config::default(), 1).unwrap()), true),
-    ("vmis_knn", |d| Box::new(vmis_knn::VmisKnn::fit(d, &vmis_knn::Config::default())), true),
+    ("sasrec", |d| Box::new(sasrec::SasRec::fit(d, &SASREC, 1).unwrap()), true),
+    ("vmis_knn", |d| Box::new(vmis_knn::VmisKnn::fit(d, &vmis_knn::Config::default()).unwrap()), true),
 ];
+
+/// A training's outcome; with a path it goes on from a checkpoint, and with a number of steps it is
+/// stopped after so many.
+type Train = fn(&Interactions, Option<&Path>, Option<u32>) -> Option<Box<dyn Recommender>>;
+
+/// The models that are learned in epochs.
+const LEARNED: &[(&str, Train)] = &[("sasrec", |data, checkpoint, most| {
+    let mut steps = 0;
+    let progress = &mut |now: &sasrec::Progress| {
+        assert!(now.loss.is_finite() && now.epoch < now.epochs && now.step <= now.steps);
+        steps += 1;
+        if most.is_some_and(|most| steps > most) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    match sasrec::SasRec::fit_with(data, &SASREC, 1, &mut sasrec::Context { checkpoint, progress }) {
+        Ok(model) => Some(Box::new(model)),
+        Err(ModelError::Cancelled { .. }) => None,
+        Err(other) => panic!("{other}"),
+    }
+})];
+
+/// Small and quick, for the small data of this suite.
+const SASREC: sasrec::Config = sasrec::Config {
+    hidden_size: 32,
+    num_hidden_layers: 1,
+    num_attention_heads: 2,
+    intermediate_size: 32,
+    max_length: 64,
+    hidden_dropout_prob: 0.1,
+    item_dropout_prob: 0.0,
+    attention_probs_dropout_prob: 0.0,
+    learning_rate: 1e-2,
+    weight_decay: 0.0,
+    warmup_steps: 5,
+    max_grad_norm: 1.0,
+    batch_size: 5,
+    epochs: 50,
+    patience: 3,
+    validation_days: 3.0,
+    recency_half_life_days: 0.0,
+    horizon_days: 0.0,
+    parts: 3,
+};
 
 const ITEMS: u32 = 50;
 const DAY: i64 = 86_400_000;
@@ -161,6 +211,24 @@ fn lists_hold_what_may_be_in_them_and_no_more_than_there_is() {
 }
 
 #[test]
+fn a_list_is_the_same_however_it_is_asked() {
+    each(|name, _, model| {
+        for known in [&[][..], &[ItemIdx(1)], &[ItemIdx(5), ItemIdx(2), ItemIdx(5), ItemIdx(8)]] {
+            let times: Vec<i64> = (0..known.len() as i64).map(|day| day * DAY).collect();
+            let history = History { items: known, times: &times, now: 9 * DAY };
+            let barred = |item: ItemIdx| item.0 % 5 == 3;
+            let whole = top_k(&scores(model, &history), 7, barred);
+            let asked = model.recommend(&history, 7, &barred);
+            assert_eq!(asked, whole[..asked.len()], "{name}");
+            assert!(whole[asked.len()..].iter().all(|scored| scored.score == 0.0), "{name}");
+            let items: Vec<ItemIdx> = (0..=ITEMS + 1).map(ItemIdx).collect();
+            let one_by_one: Vec<_> = items.iter().map(|&item| model.because(&history, item)).collect();
+            assert_eq!(model.because_each(&history, &items), one_by_one, "{name}");
+        }
+    });
+}
+
+#[test]
 fn a_model_loaded_again_is_the_same_model() {
     each(|name, _, model| {
         let bytes = model.save().to_bytes().unwrap();
@@ -199,6 +267,60 @@ fn the_future_does_not_leak() {
         }
         let early = Interactions::from_purchases(vocabulary(ITEMS), &lines, 5 * DAY);
         assert_eq!(fit(&early).save(), fit(&cut).save(), "{name}");
+    }
+}
+
+/// What a model has seen again and again it must know: ten ways through the items, each gone by three
+/// shoppers.
+#[test]
+fn a_learned_model_overfits_one_batch() {
+    let way = |user: u32| (0..6).map(move |place| ItemIdx(1 + (7 * user + place * (user + 3)) % ITEMS));
+    let lines: Vec<Purchase> = (0..30)
+        .flat_map(|user| {
+            way(user % 10).zip(0..).map(move |(item, place)| Purchase {
+                time: DAY * i64::from(place),
+                user,
+                order: user * ITEMS + place,
+                item,
+            })
+        })
+        .collect();
+    let data = Interactions::from_purchases(vocabulary(ITEMS), &lines, 100 * DAY);
+    for (name, train) in LEARNED {
+        let model = train(&data, None, None).unwrap();
+        let (mut right, mut asked) = (0, 0);
+        for sequence in &data.sequences {
+            for known in 1..sequence.items.len() {
+                let (items, times) = (&sequence.items[..known], &sequence.times[..known]);
+                let history = History { items, times, now: sequence.times[known] };
+                let list = top_k(&scores(&*model, &history), 1, |_| false);
+                right += u32::from(list[0].item == sequence.items[known]);
+                asked += 1;
+            }
+        }
+        assert!(right * 100 >= asked * 90, "{name} knows {right} of {asked}");
+    }
+}
+
+/// Stopped and started again, wherever it was: the same model to the bit.
+#[test]
+fn a_training_that_was_stopped_is_the_same_training() {
+    let whole = checkerboard();
+    let validated = whole.before(13 * DAY);
+    for (name, train) in LEARNED {
+        for data in [&whole, &validated] {
+            let wanted = train(data, None, None).unwrap().save();
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("work").join("model.checkpoint");
+            let (mut model, mut starts) = (None, 0);
+            while model.is_none() {
+                starts += 1;
+                assert!(starts < 1000, "{name} does not go on");
+                model = train(data, Some(&path), Some(11 + starts % 7));
+            }
+            assert!(starts > 2, "{name} was not stopped");
+            assert_eq!(model.unwrap().save(), wanted, "{name}");
+        }
     }
 }
 

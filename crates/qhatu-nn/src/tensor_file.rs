@@ -4,10 +4,18 @@
 //! copied (by the `safetensors` crate, and here for types), so that a damaged or hostile file is an
 //! error and never a panic or a large allocation. Half-precision floats (F16, BF16) of published
 //! checkpoints are read as F32, which holds each of their values exactly.
+//!
+//! The same tensors and settings give the same bytes. The `safetensors` crate writes the entries of a header's metadata
+//! in an order that differs from run to run, so several settings go into a single entry, as JSON with sorted keys, and a
+//! single one (`format`, which other programs ask for) is an entry of its own; a file with other entries, as other
+//! programs write them, is read with each of them as a setting.
 
 use std::collections::BTreeMap;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+
+/// The header's entry that holds all settings.
+const SETTINGS: &str = "qhatu.settings";
 
 /// The numbers of a tensor.
 #[derive(Debug, Clone, PartialEq)]
@@ -140,8 +148,13 @@ impl TensorFile {
             Ok((*name, TensorView::new(*kind, shape.clone(), bytes).map_err(|fault| missing(name, fault))?))
         });
         let views = views.collect::<Result<Vec<_>, TensorFileError>>()?;
-        let settings = self.settings.clone().into_iter().collect();
-        safetensors::serialize(views, Some(settings)).map_err(damaged)
+        let entries = if self.settings.len() == 1 {
+            self.settings.clone().into_iter().collect()
+        } else {
+            let settings = serde_json::to_string(&self.settings).map_err(damaged)?;
+            [(SETTINGS.to_owned(), settings)].into_iter().collect()
+        };
+        safetensors::serialize(views, Some(entries)).map_err(damaged)
     }
 
     /// Reads a file's bytes.
@@ -151,7 +164,11 @@ impl TensorFile {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, TensorFileError> {
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
         let file = SafeTensors::deserialize(bytes).map_err(damaged)?;
-        let settings = header.metadata().clone().unwrap_or_default().into_iter().collect();
+        let entries = header.metadata().clone().unwrap_or_default();
+        let settings = match entries.get(SETTINGS) {
+            Some(text) => serde_json::from_str(text).map_err(damaged)?,
+            None => entries.into_iter().collect(),
+        };
         let mut tensors = BTreeMap::new();
         for (name, view) in file.tensors() {
             let data = view.data();
@@ -221,6 +238,23 @@ mod tests {
         assert_eq!(read.f32("weights").unwrap()[1], -2.5);
         assert!(read.u32("weights").is_err());
         assert!(read.i64("nothing").is_err());
+    }
+
+    #[test]
+    fn the_same_content_is_the_same_bytes() {
+        let mut file = sample();
+        (0..20).for_each(|number| drop(file.settings.insert(format!("key {number}"), "value".into())));
+        let bytes = file.to_bytes().unwrap();
+        assert!((0..20).all(|_| file.to_bytes().unwrap() == bytes));
+        assert_eq!(TensorFile::from_bytes(&bytes).unwrap().to_bytes().unwrap(), bytes);
+    }
+
+    #[test]
+    fn entries_of_other_programs_are_settings() {
+        let entries = [("format".to_owned(), "pt".to_owned())].into_iter().collect();
+        let none: [(&str, TensorView); 0] = [];
+        let bytes = safetensors::serialize(none, Some(entries)).unwrap();
+        assert_eq!(TensorFile::from_bytes(&bytes).unwrap().settings["format"], "pt");
     }
 
     #[test]

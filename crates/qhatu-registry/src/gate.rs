@@ -40,6 +40,9 @@ pub struct Evidence {
     pub reference: f64,
     /// Low and high end of the paired 95 % interval of candidate − reference, where there is one.
     pub interval: Option<(f64, f64)>,
+    /// The version that was champion when this was measured, if there was one. Where another has become champion
+    /// meanwhile the evidence is of no use any more, and nothing is promoted.
+    pub champion: Option<u64>,
 }
 
 /// What the gate decided, and why.
@@ -54,7 +57,7 @@ pub struct Decision {
 impl Gate {
     /// Decides. A figure that is not a number never passes.
     pub fn decide(&self, evidence: &Evidence) -> Decision {
-        let Evidence { candidate, against, reference, interval } = evidence;
+        let Evidence { candidate, against, reference, interval, .. } = evidence;
         let figures = format!(
             "{} {candidate:.4} against {reference:.4} of {against}{}",
             self.metric,
@@ -77,7 +80,13 @@ mod tests {
     use super::*;
 
     fn evidence(candidate: f64, interval: Option<(f64, f64)>) -> Evidence {
-        Evidence { candidate, against: "champion v1 (ease)".into(), reference: 0.3, interval }
+        Evidence {
+            candidate,
+            against: "champion v1 (ease)".into(),
+            reference: 0.3,
+            interval,
+            champion: Some(1),
+        }
     }
 
     #[test]

@@ -68,6 +68,16 @@ impl Registry {
         Ok(run)
     }
 
+    /// One run.
+    pub fn run(&self, id: &str) -> Result<Option<Run>, RegistryError> {
+        self.get(RUN, id)
+    }
+
+    /// All aliases of a model, by name.
+    pub fn aliases(&self, model: &str) -> Result<Vec<Alias>, RegistryError> {
+        self.all(ALIAS, &format!("{model}/"))
+    }
+
     /// All runs, oldest first.
     pub fn runs(&self) -> Result<Vec<Run>, RegistryError> {
         self.all(RUN, "")
@@ -136,6 +146,10 @@ impl Registry {
     }
 
     /// Makes `version` champion if the gate lets it, and says why or why not.
+    ///
+    /// # Errors
+    /// [`RegistryError::Moved`] where the champion is no longer the one of the evidence, and what opening the version
+    /// gives: what cannot be loaded is not promoted.
     pub fn promote(
         &self,
         version: &ModelVersion,
@@ -145,7 +159,17 @@ impl Registry {
     ) -> Result<Decision, RegistryError> {
         let decision = gate.decide(evidence);
         if decision.promoted {
-            self.point(version, CHAMPION, &decision.reason, now)?;
+            self.open(version)?;
+            let step = AliasMove {
+                version: version.version,
+                at: now,
+                reason: decision.reason.clone(),
+                rollback: false,
+            };
+            self.move_alias(&version.model, CHAMPION, |alias| {
+                let expected = alias.version() == evidence.champion;
+                if expected { Ok(step) } else { Err(moved(&version.model, CHAMPION)) }
+            })?;
         }
         Ok(decision)
     }
@@ -165,10 +189,14 @@ impl Registry {
     }
 
     /// Makes the champion before this one champion again.
+    ///
+    /// # Errors
+    /// Where there is none, and what opening it gives: a damaged version does not come back.
     pub fn rollback(&self, model: &str, reason: &str, now: Timestamp) -> Result<ModelVersion, RegistryError> {
         self.move_alias(model, CHAMPION, |alias| {
             let version =
                 alias.earlier().ok_or_else(|| RegistryError::NoEarlier { model: model.to_owned() })?;
+            self.open(&self.version(model, version)?)?;
             Ok(AliasMove { version, at: now, reason: reason.to_owned(), rollback: true })
         })?;
         self.alias(model, CHAMPION)?.ok_or_else(|| RegistryError::NoEarlier { model: model.to_owned() })
@@ -198,9 +226,7 @@ impl Registry {
         alias.moves.push(step);
         match self.documents.put_if(ALIAS, &key, revision, &body(ALIAS, &key, &alias)?) {
             Ok(_) => Ok(()),
-            Err(StoreError::Conflict { .. }) => {
-                Err(RegistryError::Moved { model: model.to_owned(), alias: name.to_owned() })
-            }
+            Err(StoreError::Conflict { .. }) => Err(moved(model, name)),
             Err(error) => Err(error.into()),
         }
     }
@@ -242,6 +268,10 @@ impl Registry {
             }
         }
     }
+}
+
+fn moved(model: &str, alias: &str) -> RegistryError {
+    RegistryError::Moved { model: model.to_owned(), alias: alias.to_owned() }
 }
 
 /// Zeros in front, so that the order of keys is the order of numbers.

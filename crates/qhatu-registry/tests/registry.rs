@@ -36,8 +36,8 @@ fn files(text: &str) -> Vec<ArtifactFile> {
     vec![ArtifactFile { name: "model.safetensors".into(), bytes: text.as_bytes().to_vec() }]
 }
 
-fn evidence(candidate: f64, reference: f64) -> Evidence {
-    Evidence { candidate, against: "recent_popularity".into(), reference, interval: None }
+fn evidence(candidate: f64, reference: f64, champion: Option<u64>) -> Evidence {
+    Evidence { candidate, against: "recent_popularity".into(), reference, interval: None, champion }
 }
 
 #[test]
@@ -70,21 +70,68 @@ fn only_what_passes_the_gate_is_champion_and_rollback_returns() {
     let registry = registry(&dir);
     let gate = Gate::default();
     let worse = registry.register("shop", new_version(0.1), &files("one"), at(1)).unwrap();
-    let refused = registry.promote(&worse, &gate, &evidence(0.1, 0.15), at(2)).unwrap();
+    let refused = registry.promote(&worse, &gate, &evidence(0.1, 0.15, None), at(2)).unwrap();
     assert!(!refused.promoted && refused.reason.contains("recent_popularity"), "{}", refused.reason);
     assert_eq!(registry.alias("shop", "champion").unwrap(), None);
 
     let good = registry.register("shop", new_version(0.3), &files("two"), at(3)).unwrap();
-    assert!(registry.promote(&good, &gate, &evidence(0.3, 0.15), at(4)).unwrap().promoted);
+    assert!(registry.promote(&good, &gate, &evidence(0.3, 0.15, None), at(4)).unwrap().promoted);
     assert!(matches!(registry.rollback("shop", "try", at(5)), Err(RegistryError::NoEarlier { .. })));
 
     let better = registry.register("shop", new_version(0.4), &files("three"), at(6)).unwrap();
-    assert!(registry.promote(&better, &gate, &evidence(0.4, 0.3), at(7)).unwrap().promoted);
+    assert!(
+        registry.promote(&better, &gate, &evidence(0.4, 0.3, Some(good.version)), at(7)).unwrap().promoted
+    );
     assert_eq!(registry.alias("shop", "champion").unwrap().unwrap().version, better.version);
     assert_eq!(registry.rollback("shop", "complaints", at(8)).unwrap().version, good.version);
     let moves = registry.alias_history("shop", "champion").unwrap().moves;
     assert_eq!(moves.len(), 3);
     assert!(moves[2].rollback && moves[2].reason == "complaints");
+}
+
+/// Two trainings that measured themselves against the same champion: the second must look again.
+#[test]
+fn evidence_of_an_earlier_champion_promotes_nobody() {
+    let dir = TempDir::new().unwrap();
+    let registry = registry(&dir);
+    let gate = Gate::default();
+    let versions: Vec<_> = (1..=9)
+        .map(|number| registry.register("shop", new_version(0.3), &files("x"), at(number)).unwrap())
+        .collect();
+    let outcomes: Vec<_> = std::thread::scope(|scope| {
+        let (registry, gate) = (&registry, &gate);
+        let promote =
+            |version| scope.spawn(move || registry.promote(version, gate, &evidence(0.3, 0.1, None), at(20)));
+        let running: Vec<_> = versions.iter().map(promote).collect();
+        running.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let won = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+    assert_eq!(won, 1, "{outcomes:?}");
+    let lost = outcomes.iter().filter(|outcome| matches!(outcome, Err(RegistryError::Moved { .. })));
+    assert_eq!(lost.count(), 8, "{outcomes:?}");
+    assert_eq!(registry.alias_history("shop", "champion").unwrap().moves.len(), 1);
+}
+
+#[test]
+fn what_cannot_be_opened_is_neither_promoted_nor_brought_back() {
+    let dir = TempDir::new().unwrap();
+    let registry = registry(&dir);
+    let gate = Gate::default();
+    let damage = |version: u64| {
+        let path = dir.path().join(format!("artifacts/shop/{version}/model.safetensors"));
+        fs::write(path, "another").unwrap();
+    };
+    let first = registry.register("shop", new_version(0.3), &files("tensors"), at(1)).unwrap();
+    registry.promote(&first, &gate, &evidence(0.3, 0.1, None), at(2)).unwrap();
+    let second = registry.register("shop", new_version(0.4), &files("tensors"), at(3)).unwrap();
+    damage(2);
+    let refused = registry.promote(&second, &gate, &evidence(0.4, 0.3, Some(1)), at(4));
+    assert!(matches!(refused, Err(RegistryError::Damaged { .. })), "{refused:?}");
+    let third = registry.register("shop", new_version(0.5), &files("tensors"), at(5)).unwrap();
+    registry.promote(&third, &gate, &evidence(0.5, 0.3, Some(1)), at(6)).unwrap();
+    damage(1);
+    assert!(matches!(registry.rollback("shop", "try", at(7)), Err(RegistryError::Damaged { .. })));
+    assert_eq!(registry.alias("shop", "champion").unwrap().unwrap().version, third.version);
 }
 
 #[test]

@@ -130,7 +130,8 @@ fn parse_micros(text: &str) -> Option<i64> {
         return None;
     }
     let units: i64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    let fraction_micros: i64 = format!("{kept:0<6}").parse().ok()?;
+    let kept_digits = kept.bytes().fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'));
+    let fraction_micros = kept_digits * 10_i64.pow(6 - kept.len() as u32);
     let micros = units.checked_mul(MICROS)?.checked_add(fraction_micros)?;
     Some(if negative { -micros } else { micros })
 }

@@ -8,6 +8,9 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::clock;
+pub use crate::clock::DateOrder;
+
 /// Milliseconds in a day.
 pub const DAY_MS: i64 = 86_400_000;
 
@@ -19,7 +22,7 @@ pub const LIMA_BEHIND_UTC_MS: i64 = 5 * 3_600_000;
 pub enum TimeError {
     /// Neither a date with time, nor a date, nor a number of seconds or milliseconds.
     #[error(
-        "{text:?} is not a time: write 2026-11-24T18:30:00-05:00, 2026-11-24 18:30:00 (Lima) or Unix seconds"
+        "{text:?} is not a time: write 2026-11-24T18:30:00-05:00, 2026-11-24 18:30:00 (local) or Unix seconds"
     )]
     Unreadable {
         /// What stood there, cut to 64 characters.
@@ -31,6 +34,72 @@ pub enum TimeError {
         /// What stood there, cut to 64 characters.
         text: String,
     },
+}
+
+/// Where clocks show local time: a fixed distance from UTC.
+///
+/// Written as `America/Lima` (the default), `UTC`, or an offset such as `+01:00`. Places that change their
+/// clocks in summer have no name here: of the shops of Peru none does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Zone {
+    /// What its clocks show more than UTC, in milliseconds.
+    ahead_ms: i64,
+}
+
+impl Zone {
+    /// Lima, five hours behind UTC.
+    pub const LIMA: Self = Self { ahead_ms: -LIMA_BEHIND_UTC_MS };
+    /// Greenwich.
+    pub const UTC: Self = Self { ahead_ms: 0 };
+
+    /// The instant at which this zone's clocks show what UTC's show at `shown`.
+    #[must_use]
+    pub fn instant(self, shown: Timestamp) -> Timestamp {
+        shown.plus_millis(-self.ahead_ms)
+    }
+}
+
+impl Default for Zone {
+    fn default() -> Self {
+        Self::LIMA
+    }
+}
+
+/// Why a text names no zone.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is no time zone: write America/Lima, UTC, or the distance from UTC, such as -05:00")]
+pub struct ZoneError {
+    /// What stood there, cut to 64 characters.
+    pub text: String,
+}
+
+impl TryFrom<String> for Zone {
+    type Error = ZoneError;
+    fn try_from(text: String) -> Result<Self, ZoneError> {
+        match text.as_str() {
+            "America/Lima" => Ok(Self::LIMA),
+            "UTC" | "Z" => Ok(Self::UTC),
+            offset => match clock::offset_ms(offset.as_bytes()) {
+                Some(ahead_ms) => Ok(Self { ahead_ms }),
+                None => Err(ZoneError { text: cut(&text) }),
+            },
+        }
+    }
+}
+
+impl From<Zone> for String {
+    fn from(zone: Zone) -> String {
+        let minutes = zone.ahead_ms / 60_000;
+        match zone {
+            Zone::LIMA => "America/Lima".to_owned(),
+            Zone::UTC => "UTC".to_owned(),
+            _ => {
+                let sign = if minutes < 0 { '-' } else { '+' };
+                format!("{sign}{:02}:{:02}", minutes.abs() / 60, minutes.abs() % 60)
+            }
+        }
+    }
 }
 
 /// A point in time, to the millisecond, in UTC.
@@ -74,16 +143,26 @@ impl Timestamp {
     }
 
     /// Reads RFC 3339 (`2026-11-24T18:30:00-05:00`), a local time without offset, which is taken as
-    /// Lima's (`2026-11-24 18:30:00`, `2026-11-24`), or a number: Unix seconds up to eleven digits,
-    /// milliseconds up to fourteen, microseconds (as GA4 writes) above.
+    /// Lima's (`2026-11-24 18:30:00`, `2026-11-24`), or a number: Unix seconds of nine to eleven
+    /// digits, milliseconds up to fourteen, microseconds (as GA4 writes) above.
     ///
     /// # Errors
     /// [`TimeError`] with the text when it is none of these.
     pub fn parse(text: &str) -> Result<Self, TimeError> {
+        Self::parse_in(text, Zone::LIMA, DateOrder::YearFirst)
+    }
+
+    /// As [`Timestamp::parse`], with local times taken as those of `zone`; `order` also lets dates be
+    /// written with strokes (`24/11/2026 18:30`).
+    ///
+    /// # Errors
+    /// [`TimeError`] with the text when it is no time.
+    pub fn parse_in(text: &str, zone: Zone, order: DateOrder) -> Result<Self, TimeError> {
         let text = text.trim();
-        let ms = parse_number(text)
+        let ms = clock::read(text.as_bytes(), zone.ahead_ms, order)
+            .or_else(|| parse_number(text))
             .or_else(|| text.parse::<jiff::Timestamp>().ok().map(|t| t.as_millisecond()))
-            .or_else(|| parse_lima_civil(text))
+            .or_else(|| parse_civil(text, zone))
             .ok_or_else(|| TimeError::Unreadable { text: cut(text) })?;
         match ms {
             0..=LAST_MS => Ok(Self(ms)),
@@ -104,7 +183,9 @@ fn parse_number(text: &str) -> Option<i64> {
     }
     let number: i64 = whole.parse().ok()?;
     match digits {
-        0..=11 => {
+        // A year, a day count of a spreadsheet, 20261124: no seconds of this century.
+        0..=8 => None,
+        9..=11 => {
             let seconds: f64 = text.parse().ok()?;
             #[expect(clippy::cast_possible_truncation, reason = "at most eleven digits of seconds")]
             let ms = (seconds * 1_000.0).round() as i64;
@@ -115,10 +196,10 @@ fn parse_number(text: &str) -> Option<i64> {
     }
 }
 
-fn parse_lima_civil(text: &str) -> Option<i64> {
+fn parse_civil(text: &str, zone: Zone) -> Option<i64> {
     let civil = text.parse::<jiff::civil::DateTime>().ok()?;
     let utc = jiff::tz::Offset::UTC.to_timestamp(civil).ok()?;
-    Some(utc.as_millisecond() + LIMA_BEHIND_UTC_MS)
+    Some(utc.as_millisecond() - zone.ahead_ms)
 }
 
 impl fmt::Display for Timestamp {
@@ -230,8 +311,35 @@ mod tests {
     }
 
     #[test]
+    fn local_times_are_those_of_the_zone_and_the_order() {
+        let london = Zone::try_from("+01:00".to_owned()).unwrap();
+        let read = |text: &str, zone, order| Timestamp::parse_in(text, zone, order).unwrap().to_string();
+        assert_eq!(read("2026-06-01 09:00:00", london, DateOrder::YearFirst), "2026-06-01T08:00:00Z");
+        assert_eq!(read("2026-06-01T09:00:00Z", london, DateOrder::YearFirst), "2026-06-01T09:00:00Z");
+        assert_eq!(read("24/11/2026 18:30", Zone::LIMA, DateOrder::DayFirst), "2026-11-24T23:30:00Z");
+        assert_eq!(read("11/24/2026", Zone::UTC, DateOrder::MonthFirst), "2026-11-24T00:00:00Z");
+        assert_eq!(read("2019-10-01 00:00:00 UTC", Zone::LIMA, DateOrder::YearFirst), "2019-10-01T00:00:00Z");
+        assert!(Timestamp::parse("24/11/2026").is_err(), "which is day and which month is not guessed");
+        for zone in [Zone::LIMA, Zone::UTC, london] {
+            assert_eq!(Zone::try_from(String::from(zone)), Ok(zone));
+        }
+        assert!(Zone::try_from("Europe/London".to_owned()).is_err());
+    }
+
+    #[test]
     fn what_is_not_a_time_is_refused_with_the_text() {
-        for text in ["", "yesterday", "2026-13-01", "NaN", "inf", "12.", "2026-02-30 10:00:00", "-5"] {
+        for text in [
+            "",
+            "yesterday",
+            "2026-13-01",
+            "NaN",
+            "inf",
+            "12.",
+            "2026-02-30 10:00:00",
+            "-5",
+            "2026",
+            "45987.77",
+        ] {
             let error = Timestamp::parse(text).unwrap_err().to_string();
             assert!(error.contains(&format!("{text:?}")), "{error}");
         }

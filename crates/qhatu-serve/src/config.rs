@@ -108,13 +108,17 @@ pub struct ServeConfig {
     pub max_events: usize,
     /// Most items in one list.
     pub max_k: usize,
+    /// Connections that may be open at once; more hear `unavailable`.
+    pub max_connections: usize,
+    /// How long a client may take to send a request's headers, and a connection may stay idle.
+    pub header_timeout_seconds: u64,
     /// A request that takes longer is answered with `unavailable`.
     pub request_timeout_seconds: u64,
     /// How long requests in progress are waited for when the server stops.
     pub drain_timeout_seconds: u64,
     /// Threads that score; 0 takes one per core.
     pub score_threads: usize,
-    /// Requests that may wait for a scoring thread; more are refused with `resource_exhausted`.
+    /// Requests that may wait for a scoring thread; more hear `unavailable` at once.
     pub score_queue: usize,
     /// Registry aliases kept live. The first answers; the others can be asked for by name.
     pub aliases: Vec<String>,
@@ -140,6 +144,8 @@ impl Default for ServeConfig {
             max_body_bytes: 4 * 1024 * 1024,
             max_events: 5_000,
             max_k: 500,
+            max_connections: 4_096,
+            header_timeout_seconds: 30,
             request_timeout_seconds: 10,
             drain_timeout_seconds: 20,
             score_threads: 0,
@@ -172,6 +178,8 @@ impl ServeConfig {
         need(self.max_events > 0, "serve.max_events is 0: at least 1");
         need(self.max_k > 0, "serve.max_k is 0: at least 1");
         need(self.score_queue > 0, "serve.score_queue is 0: at least 1");
+        need(self.max_connections > 0, "serve.max_connections is 0: at least 1");
+        need(self.header_timeout_seconds > 0, "serve.header_timeout_seconds is 0: at least 1");
         need(self.request_timeout_seconds > 0, "serve.request_timeout_seconds is 0: at least 1");
         let half_life = self.popularity_half_life_days;
         need(

@@ -126,8 +126,8 @@ impl ServeError {
             Self::KeyFile { .. } | Self::Listen { .. } | Self::Thread { .. } | Self::Panicked { .. } => {
                 ErrorKind::Internal
             }
-            Self::Busy { .. } => ErrorKind::ResourceExhausted,
-            Self::Stopped | Self::NotReady { .. } => ErrorKind::Unavailable,
+            // The server's own state, not a caller's share of it, so 503 and not 429.
+            Self::Busy { .. } | Self::Stopped | Self::NotReady { .. } => ErrorKind::Unavailable,
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Append(error) => error.kind(),
             Self::Store(error) => error.kind(),

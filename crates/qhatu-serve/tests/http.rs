@@ -4,14 +4,15 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
-use qhatu_schema::Event;
+use qhatu_models::{History, Reason, Recommender, Scored};
+use qhatu_schema::{Event, ItemIdx};
 use qhatu_serve::{
     Clock, Engine, LoadedModel, ModelSource, Parts, Secret, ServeConfig, ServeError, router, serve,
 };
@@ -390,6 +391,124 @@ fn a_model_is_swapped_and_a_damaged_one_leaves_the_earlier_in_place() {
     }
 }
 
+#[test]
+fn the_server_is_not_ready_while_its_model_cannot_be_loaded() {
+    let (parts, documents, tiny) = parts();
+    let version = Arc::new(AtomicU32::new(13));
+    let source = Changing { models: tiny.models(), version: Arc::clone(&version) };
+    let engine = Engine::open(Parts { models: Box::new(source), ..parts }, config()).unwrap();
+    engine.wait().unwrap();
+    let shop = Shop { router: router(Arc::clone(&engine), config()).unwrap(), engine, documents };
+    let (status, body) = shop.json("GET", "/readyz", None);
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(body["message"].as_str().unwrap().contains("tiny@13"), "{body}");
+    assert_eq!(shop.get("/v1/recommendations?user_id=cliente-03")["model_version"], "popularity@live");
+    version.store(2, Ordering::Relaxed);
+    shop.json("POST", "/v1/models/reload", None);
+    assert_eq!(shop.get("/readyz")["model_version"], "tiny@2");
+    version.store(13, Ordering::Relaxed);
+    shop.json("POST", "/v1/models/reload", None);
+    assert_eq!(shop.get("/readyz")["model_version"], "tiny@2", "the earlier one goes on, so it is ready");
+}
+
+/// A model that, once armed, tells that it was asked and waits until the test lets it go on.
+struct Waiting {
+    model: Box<dyn Recommender>,
+    armed: Arc<AtomicBool>,
+    begun: Mutex<mpsc::Sender<()>>,
+    gate: Arc<Mutex<mpsc::Receiver<()>>>,
+}
+
+impl Recommender for Waiting {
+    fn name(&self) -> &'static str {
+        self.model.name()
+    }
+    fn catalogue_size(&self) -> usize {
+        self.model.catalogue_size()
+    }
+    fn score(&self, history: &History, scores: &mut [f32]) {
+        if self.armed.load(Ordering::Relaxed) {
+            self.begun.lock().unwrap().send(()).unwrap();
+            let _ = self.gate.lock().unwrap().recv();
+        }
+        self.model.score(history, scores);
+    }
+    fn similar_items(&self, item: ItemIdx, k: usize) -> Vec<Scored> {
+        self.model.similar_items(item, k)
+    }
+    fn because(&self, history: &History, item: ItemIdx) -> Reason {
+        self.model.because(history, item)
+    }
+    fn save(&self) -> qhatu_models::TensorFile {
+        self.model.save()
+    }
+}
+
+/// Loads the tiny shop's models inside [`Waiting`].
+struct WaitingModels {
+    models: tiny::Models,
+    armed: Arc<AtomicBool>,
+    begun: Mutex<mpsc::Sender<()>>,
+    gate: Arc<Mutex<mpsc::Receiver<()>>>,
+}
+
+impl ModelSource for WaitingModels {
+    fn current(&self, alias: &str) -> Result<Option<String>, ServeError> {
+        self.models.current(alias)
+    }
+    fn load(&self, alias: &str) -> Result<LoadedModel, ServeError> {
+        let loaded = self.models.load(alias)?;
+        let begun = Mutex::new(self.begun.lock().unwrap().clone());
+        let (armed, gate) = (Arc::clone(&self.armed), Arc::clone(&self.gate));
+        Ok(LoadedModel {
+            recommender: Box::new(Waiting { model: loaded.recommender, armed, begun, gate }),
+            ..loaded
+        })
+    }
+}
+
+#[test]
+fn who_would_wait_too_long_hears_503_at_once() {
+    let (parts, documents, tiny) = parts();
+    let (armed, (begun, asked), (go, gate)) =
+        (Arc::new(AtomicBool::new(false)), mpsc::channel(), mpsc::channel());
+    let models = WaitingModels {
+        models: tiny.models(),
+        armed: Arc::clone(&armed),
+        begun: Mutex::new(begun),
+        gate: Arc::new(Mutex::new(gate)),
+    };
+    let config = ServeConfig { score_threads: 1, score_queue: 1, ..config() };
+    let engine = Engine::open(Parts { models: Box::new(models), ..parts }, config.clone()).unwrap();
+    engine.wait().unwrap();
+    let shop = Shop { router: router(Arc::clone(&engine), config).unwrap(), engine, documents };
+    armed.store(true, Ordering::Relaxed);
+    let ask = || {
+        let request = Request::builder().uri("/v1/recommendations?user_id=cliente-03");
+        let (response, body) = shop.send(request.body(Body::empty()).unwrap());
+        (response.status(), response.headers().get(header::RETRY_AFTER).cloned(), body)
+    };
+    std::thread::scope(|scope| {
+        let first = scope.spawn(ask);
+        asked.recv().unwrap();
+        // The one thread is taken and one request may wait: of three more, two are refused while both are.
+        let (told, answers) = mpsc::channel();
+        for _ in 0..3 {
+            let told = told.clone();
+            scope.spawn(move || told.send(ask()).unwrap());
+        }
+        for _ in 0..2 {
+            let (status, retry_after, body) = answers.recv().unwrap();
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(retry_after.unwrap(), "1");
+            assert_eq!(serde_json::from_slice::<Value>(&body).unwrap()["code"], "unavailable");
+        }
+        drop(go);
+        assert_eq!(first.join().unwrap().0, StatusCode::OK);
+        assert_eq!(answers.recv().unwrap().0, StatusCode::OK);
+    });
+}
+
 /// A log whose first read waits until the test lets it go on.
 struct Held {
     log: Arc<dyn EventLog>,
@@ -434,9 +553,16 @@ fn the_server_is_not_ready_before_the_log_is_replayed() {
     assert_eq!(shop.json("GET", "/readyz", None).0, StatusCode::OK);
 }
 
-#[test]
-fn a_real_socket_is_served_and_drained() {
-    let config = ServeConfig { port: 0, ..config() };
+/// A server on a socket of its own.
+struct Listening {
+    address: std::net::SocketAddr,
+    documents: Arc<dyn Documents>,
+    stop: tokio::sync::oneshot::Sender<()>,
+    server: std::thread::JoinHandle<Result<(), ServeError>>,
+}
+
+fn listen(config: ServeConfig) -> Listening {
+    let config = ServeConfig { port: 0, ..config };
     let (parts, documents, _) = parts();
     let engine = Engine::open(parts, config.clone()).unwrap();
     engine.wait().unwrap();
@@ -450,18 +576,88 @@ fn a_real_socket_is_served_and_drained() {
         };
         runtime.block_on(serve(engine, config, shutdown, move |address| told.send(address).unwrap()))
     });
-    let address = address.recv().unwrap();
-    let ask = |path: &str| {
-        let mut stream = TcpStream::connect(address).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    Listening { address: address.recv().unwrap(), documents, stop, server }
+}
+
+impl Listening {
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
+        stream
+    }
+
+    /// The whole answer, on a connection that the server closes.
+    fn ask(&self, path: &str) -> String {
+        let mut stream = self.connect();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer
-    };
-    assert!(ask("/readyz").starts_with("HTTP/1.1 200 OK\r\n"));
-    assert!(ask("/v1/recommendations?user_id=cliente-03").contains("\"recommendation_id\""));
-    stop.send(()).unwrap();
-    server.join().unwrap().unwrap();
+    }
+
+    fn end(self) -> Arc<dyn Documents> {
+        self.stop.send(()).unwrap();
+        self.server.join().unwrap().unwrap();
+        self.documents
+    }
+}
+
+#[test]
+fn a_real_socket_is_served_and_drained() {
+    let server = listen(config());
+    let address = server.address;
+    assert!(server.ask("/readyz").starts_with("HTTP/1.1 200 OK\r\n"));
+    assert!(server.ask("/v1/recommendations?user_id=cliente-03").contains("\"recommendation_id\""));
+    let idle = server.connect();
+    let documents = server.end();
+    drop(idle);
     assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
     assert_eq!(documents.count("recommendation").unwrap(), 1, "the drain stores what waits");
+}
+
+#[test]
+fn a_request_in_progress_is_answered_while_the_server_stops() {
+    let server = listen(config());
+    let body = view("late", "s-late", "P001").to_string();
+    let mut caller = server.connect();
+    let head = "POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nExpect: 100-continue";
+    write!(caller, "{head}\r\nContent-Length: {}\r\n\r\n", body.len()).unwrap();
+    let mut said = [0; 25];
+    caller.read_exact(&mut said).unwrap();
+    assert_eq!(&said, b"HTTP/1.1 100 Continue\r\n\r\n", "it waits for the body");
+    let Listening { stop, server, .. } = server;
+    stop.send(()).unwrap();
+    caller.write_all(body.as_bytes()).unwrap();
+    let mut answer = String::new();
+    caller.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("\"accepted\":1"), "{answer}");
+    server.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_client_that_never_ends_its_headers_is_let_go() {
+    let server = listen(ServeConfig { header_timeout_seconds: 1, ..config() });
+    let mut slow = server.connect();
+    slow.write_all(b"GET /livez HTTP/1.1\r\nHost: local").unwrap();
+    let mut said = Vec::new();
+    // The server ends the connection, with or without a word; waiting for ever would time out instead.
+    let ended = slow.read_to_end(&mut said);
+    assert!(ended.is_ok() || ended.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset));
+    assert!(server.ask("/livez").starts_with("HTTP/1.1 200 OK\r\n"));
+    server.end();
+}
+
+#[test]
+fn a_client_without_a_place_hears_so_and_the_next_one_gets_it() {
+    let server = listen(ServeConfig { max_connections: 1, ..config() });
+    let mut first = server.connect();
+    write!(first, "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    assert_eq!(first.read(&mut [0; 12]).unwrap(), 12, "it has its place");
+    let refused = server.ask("/livez");
+    assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("retry-after: 1\r\n"), "{refused}");
+    assert!(refused.contains("\"code\":\"unavailable\"") && refused.contains("\"request_id\":"), "{refused}");
+    drop(first);
+    // The place is free as soon as the server has noticed.
+    assert!((0..1000).any(|_| server.ask("/livez").starts_with("HTTP/1.1 200 OK\r\n")));
+    server.end();
 }

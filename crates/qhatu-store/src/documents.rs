@@ -30,6 +30,19 @@ pub trait Documents: Send + Sync {
     fn put(&self, kind: &str, key: &str, body: &Value) -> Result<u64, StoreError>;
     /// Puts many at once: all or none.
     fn put_many(&self, kind: &str, entries: &[(String, Value)]) -> Result<(), StoreError>;
+    /// Puts many whose bodies are JSON already: all or none. For writers who would otherwise build a tree of
+    /// each body only to have it written out again.
+    fn put_texts(&self, kind: &str, entries: &[(String, String)]) -> Result<(), StoreError> {
+        let parse = |(key, text): &(String, String)| {
+            let damaged = |error| StoreError::Damaged {
+                path: PathBuf::new(),
+                fault: format!("document {kind}/{key}: {error}"),
+            };
+            serde_json::from_str(text).map(|body| (key.clone(), body)).map_err(damaged)
+        };
+        let entries: Vec<(String, Value)> = entries.iter().map(parse).collect::<Result<_, _>>()?;
+        self.put_many(kind, &entries)
+    }
     /// Puts a document where the present revision is `expected` (0: there is none).
     fn put_if(&self, kind: &str, key: &str, expected: u64, body: &Value) -> Result<u64, StoreError>;
     /// The document, if there is one.
@@ -38,6 +51,8 @@ pub trait Documents: Send + Sync {
     fn list(&self, kind: &str, after: Option<&str>, limit: usize) -> Result<Vec<Document>, StoreError>;
     /// Takes a document away; whether there was one.
     fn delete(&self, kind: &str, key: &str) -> Result<bool, StoreError>;
+    /// Takes many away at once, all or none; how many there were.
+    fn delete_many(&self, kind: &str, keys: &[String]) -> Result<usize, StoreError>;
     /// How many documents of a kind there are.
     fn count(&self, kind: &str) -> Result<usize, StoreError>;
 }
@@ -76,6 +91,22 @@ impl SqliteDocuments {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn put_all<'a, T: rusqlite::ToSql>(
+        &self,
+        kind: &str,
+        entries: impl Iterator<Item = (&'a str, T)>,
+    ) -> Result<(), StoreError> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction().map_err(|e| self.fault(e))?;
+        {
+            let mut statement = transaction.prepare_cached(PUT).map_err(|e| self.fault(e))?;
+            for (key, body) in entries {
+                statement.query_row(params![kind, key, body], |_| Ok(())).map_err(|e| self.fault(e))?;
+            }
+        }
+        transaction.commit().map_err(|e| self.fault(e))
+    }
+
     fn fault(&self, source: rusqlite::Error) -> StoreError {
         StoreError::Database { path: self.path.clone(), source }
     }
@@ -91,26 +122,24 @@ impl SqliteDocuments {
 
 impl Documents for SqliteDocuments {
     fn put(&self, kind: &str, key: &str, body: &Value) -> Result<u64, StoreError> {
-        let connection = self.connection();
-        let mut statement = connection.prepare_cached(PUT).map_err(|e| self.fault(e))?;
-        let revision: i64 = statement
-            .query_row(params![kind, key, body.to_string()], |row| row.get(0))
+        let mut connection = self.connection();
+        // Committed in words: a statement that returns a row commits when it is reset, and a fault of that
+        // (a full disk) would be told to nobody.
+        let transaction = connection.transaction().map_err(|e| self.fault(e))?;
+        let revision: i64 = transaction
+            .prepare_cached(PUT)
+            .and_then(|mut s| s.query_row(params![kind, key, body.to_string()], |row| row.get(0)))
             .map_err(|e| self.fault(e))?;
+        transaction.commit().map_err(|e| self.fault(e))?;
         Ok(revision.unsigned_abs())
     }
 
     fn put_many(&self, kind: &str, entries: &[(String, Value)]) -> Result<(), StoreError> {
-        let mut connection = self.connection();
-        let transaction = connection.transaction().map_err(|e| self.fault(e))?;
-        {
-            let mut statement = transaction.prepare_cached(PUT).map_err(|e| self.fault(e))?;
-            for (key, body) in entries {
-                statement
-                    .query_row(params![kind, key, body.to_string()], |_| Ok(()))
-                    .map_err(|e| self.fault(e))?;
-            }
-        }
-        transaction.commit().map_err(|e| self.fault(e))
+        self.put_all(kind, entries.iter().map(|(key, body)| (key.as_str(), body.to_string())))
+    }
+
+    fn put_texts(&self, kind: &str, entries: &[(String, String)]) -> Result<(), StoreError> {
+        self.put_all(kind, entries.iter().map(|(key, text)| (key.as_str(), text.as_str())))
     }
 
     fn put_if(&self, kind: &str, key: &str, expected: u64, body: &Value) -> Result<u64, StoreError> {
@@ -168,6 +197,22 @@ impl Documents for SqliteDocuments {
             .execute("DELETE FROM document WHERE kind = ?1 AND key = ?2", [kind, key])
             .map(|gone| gone > 0)
             .map_err(|e| self.fault(e))
+    }
+
+    fn delete_many(&self, kind: &str, keys: &[String]) -> Result<usize, StoreError> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction().map_err(|e| self.fault(e))?;
+        let mut gone = 0;
+        {
+            let mut statement = transaction
+                .prepare_cached("DELETE FROM document WHERE kind = ?1 AND key = ?2")
+                .map_err(|e| self.fault(e))?;
+            for key in keys {
+                gone += statement.execute([kind, key]).map_err(|e| self.fault(e))?;
+            }
+        }
+        transaction.commit().map_err(|e| self.fault(e))?;
+        Ok(gone)
     }
 
     fn count(&self, kind: &str) -> Result<usize, StoreError> {
@@ -237,6 +282,11 @@ impl Documents for MemoryDocuments {
 
     fn delete(&self, kind: &str, key: &str) -> Result<bool, StoreError> {
         Ok(self.kept().remove(&(kind.to_owned(), key.to_owned())).is_some())
+    }
+
+    fn delete_many(&self, kind: &str, keys: &[String]) -> Result<usize, StoreError> {
+        let mut kept = self.kept();
+        Ok(keys.iter().filter(|key| kept.remove(&(kind.to_owned(), (*key).clone())).is_some()).count())
     }
 
     fn count(&self, kind: &str) -> Result<usize, StoreError> {

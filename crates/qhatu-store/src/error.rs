@@ -65,6 +65,16 @@ pub enum StoreError {
         /// What it said.
         fault: String,
     },
+    /// Events could not be written: none of them was acknowledged, none of them is there.
+    #[error("the event log {} could not write: {fault}; nothing of this was kept, send it again{}", path.display(), advice(*kind))]
+    NotWritten {
+        /// The log's file.
+        path: PathBuf,
+        /// The database's answer.
+        fault: String,
+        /// Whose fault it is.
+        kind: ErrorKind,
+    },
     /// The writer has ended after a fault; the log must be opened anew.
     #[error("the event log {} has stopped after a fault: {fault}; restart to recover", path.display())]
     Ended {
@@ -86,13 +96,58 @@ impl StoreError {
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
                 ErrorKind::ResourceExhausted
             }
-            Self::Io { .. } | Self::Database { .. } | Self::Table { .. } | Self::Stopped { .. } => {
-                ErrorKind::Internal
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                ErrorKind::PermissionDenied
             }
+            Self::Database { source, .. } => database_kind(source),
+            Self::NotWritten { kind, .. } => *kind,
+            Self::Io { .. } | Self::Table { .. } | Self::Stopped { .. } => ErrorKind::Internal,
         }
     }
 
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::Io { action, path: path.to_owned(), source }
+    }
+}
+
+/// Whose fault an answer of the database is.
+pub(crate) fn database_kind(error: &rusqlite::Error) -> ErrorKind {
+    use rusqlite::ErrorCode::{
+        CannotOpen, DatabaseBusy, DatabaseCorrupt, DatabaseLocked, DiskFull, NotADatabase, PermissionDenied,
+        ReadOnly,
+    };
+    match error.sqlite_error_code() {
+        Some(DiskFull) => ErrorKind::ResourceExhausted,
+        Some(DatabaseCorrupt | NotADatabase) => ErrorKind::DataLoss,
+        Some(ReadOnly | PermissionDenied | CannotOpen) => ErrorKind::PermissionDenied,
+        Some(DatabaseBusy | DatabaseLocked) => ErrorKind::Unavailable,
+        _ => ErrorKind::Internal,
+    }
+}
+
+/// What to do about a fault of that kind, as the end of a sentence.
+fn advice(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::ResourceExhausted => " when there is room on the disk",
+        ErrorKind::PermissionDenied => " when this user may write there",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_and_a_damaged_file_are_told_apart() {
+        let kind = |code| {
+            let source = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
+            StoreError::Database { path: PathBuf::from("x"), source }.kind()
+        };
+        assert_eq!(kind(rusqlite::ffi::SQLITE_FULL), ErrorKind::ResourceExhausted);
+        assert_eq!(kind(rusqlite::ffi::SQLITE_CORRUPT), ErrorKind::DataLoss);
+        assert_eq!(kind(rusqlite::ffi::SQLITE_NOTADB), ErrorKind::DataLoss);
+        assert_eq!(kind(rusqlite::ffi::SQLITE_READONLY), ErrorKind::PermissionDenied);
+        assert_eq!(kind(rusqlite::ffi::SQLITE_IOERR_FSYNC), ErrorKind::Internal);
     }
 }

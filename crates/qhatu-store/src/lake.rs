@@ -8,23 +8,27 @@
 //!
 //! Compaction writes parts first and names them in the manifest last. After a crash in between, parts
 //! that the manifest does not name are taken away and written again: nothing is lost or doubled,
-//! whenever it happened. A late event lands in its own day, as one more part.
+//! whenever it happened. A late event lands in its own day, as one more part; a day of more than
+//! [`DAY_PARTS_MAX`] parts is written anew as one, in the same way: the one, the manifest, then the
+//! others go. The layout for readers without qhatu: docs/reference/lake.md.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use qhatu_schema::{Column, Event, Item, LimaDay, Table, User};
+use qhatu_schema::{Column, Event, EventColumns, Item, LimaDay, Table, User};
 use serde::{Deserialize, Serialize};
 
 use crate::error::StoreError;
-use crate::event_table;
 use crate::log::EventLog;
 use crate::paths::write_atomic;
 use crate::table_file::{TableReader, write_table};
+use crate::{event_columns, event_table};
 
 /// Events that one step of compaction takes from the log.
 const STEP_EVENTS: usize = 200_000;
+/// A day with more parts than this becomes one part.
+const DAY_PARTS_MAX: usize = 8;
 const MANIFEST: &str = "manifest.json";
 
 /// A lake in a folder.
@@ -40,6 +44,8 @@ pub struct Compacted {
     pub events: u64,
     /// Days that got a part.
     pub days: usize,
+    /// Days whose many parts became one.
+    pub merged: usize,
     /// The log is in the lake up to this offset.
     pub up_to_offset: u64,
 }
@@ -66,9 +72,11 @@ impl Lake {
     /// Moves what the log has and the lake has not.
     ///
     /// # Errors
-    /// What was moved before a fault stays moved; the next call goes on.
+    /// What was moved before a fault stays moved; the next call goes on. [`StoreError::Damaged`] where the
+    /// lake has more than the log: then it is another log's, or the log was put back to an older state.
     pub fn compact(&self, log: &dyn EventLog) -> Result<Compacted, StoreError> {
         let mut manifest = self.manifest()?;
+        self.check_belongs(&manifest, log)?;
         self.remove_strays(&manifest)?;
         let mut done = Compacted { up_to_offset: manifest.up_to_offset, ..Compacted::default() };
         let mut days = BTreeSet::new();
@@ -83,6 +91,7 @@ impl Lake {
             done.up_to_offset = last;
         }
         done.days = days.len();
+        done.merged = self.merge_days(&mut manifest)?;
         Ok(done)
     }
 
@@ -131,6 +140,26 @@ impl Lake {
         Ok(())
     }
 
+    /// Shows the events day by day in columns, each day by time and then id. Of the columns only `wanted`
+    /// are read, the others are gaps; `event_id`, `time`, `kind`, `quantity` and `price` must be among them.
+    ///
+    /// # Errors
+    /// Where a part cannot be read, or what `show` answers.
+    pub fn scan_columns<E: From<StoreError>>(
+        &self,
+        wanted: &[&str],
+        show: &mut dyn FnMut(EventColumns) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for (_, parts) in self.manifest()?.parts {
+            let mut events = EventColumns::default();
+            for part in parts {
+                event_columns::read(&self.dir.join("events").join(part), wanted, &mut events)?;
+            }
+            show(events.sorted())?;
+        }
+        Ok(())
+    }
+
     /// Writes the catalogue beside the events.
     ///
     /// # Errors
@@ -163,17 +192,73 @@ impl Lake {
             by_day.entry(event.time.lima_day()).or_default().push(event);
         }
         let mut days = Vec::new();
-        for (day, mut events) in by_day {
-            events.sort_by(|a, b| a.time.cmp(&b.time).then_with(|| a.event_id.cmp(&b.event_id)));
-            let part = format!("day={day}/part-{first:020}-{last:020}.parquet");
-            let path = self.dir.join("events").join(&part);
-            let table = event_table::to_table(&events)
-                .map_err(|source| StoreError::Table { path: path.clone(), source })?;
-            write_table(&path, &table)?;
+        for (day, events) in by_day {
+            let part = part_name(day, first, last);
+            self.write_part(&part, events)?;
             manifest.parts.entry(day).or_default().insert(part);
             days.push(day);
         }
         Ok(days)
+    }
+
+    /// Days of more than [`DAY_PARTS_MAX`] parts become one part each; how many did. In memory is one day.
+    fn merge_days(&self, manifest: &mut Manifest) -> Result<usize, StoreError> {
+        let many = |parts: &BTreeSet<String>| parts.len() > DAY_PARTS_MAX;
+        let days: Vec<LimaDay> =
+            manifest.parts.iter().filter(|(_, parts)| many(parts)).map(|(day, _)| *day).collect();
+        for day in &days {
+            let Some(parts) = manifest.parts.get(day).cloned() else { continue };
+            let merged = self.merge_parts(*day, &parts)?;
+            manifest.parts.insert(*day, BTreeSet::from([merged]));
+            self.write_manifest(manifest)?;
+            for part in parts {
+                let path = self.dir.join("events").join(part);
+                fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+            }
+        }
+        Ok(days.len())
+    }
+
+    /// Writes one part that holds what `parts` hold; its name.
+    fn merge_parts(&self, day: LimaDay, parts: &BTreeSet<String>) -> Result<String, StoreError> {
+        let folder = self.dir.join("events");
+        let mut events = Vec::new();
+        let mut offsets = (u64::MAX, 0);
+        for part in parts {
+            let path = folder.join(part);
+            let (first, last) = offsets_of(part).ok_or_else(|| StoreError::Damaged {
+                path: self.dir.join(MANIFEST),
+                fault: format!("{part:?} is not the name of a part"),
+            })?;
+            offsets = (offsets.0.min(first), offsets.1.max(last));
+            read_part(&path, &mut events)?;
+        }
+        // Parts cover different offsets, so the name from the first to the last is not taken.
+        let merged = part_name(day, offsets.0, offsets.1);
+        self.write_part(&merged, events)?;
+        Ok(merged)
+    }
+
+    fn write_part(&self, part: &str, mut events: Vec<Event>) -> Result<(), StoreError> {
+        events.sort_by(|a, b| a.time.cmp(&b.time).then_with(|| a.event_id.cmp(&b.event_id)));
+        let path = self.dir.join("events").join(part);
+        let table = event_table::to_table(&events)
+            .map_err(|source| StoreError::Table { path: path.clone(), source })?;
+        write_table(&path, &table)
+    }
+
+    /// Refuses a log that ends before what the lake has: its next events would never come into the lake.
+    fn check_belongs(&self, manifest: &Manifest, log: &dyn EventLog) -> Result<(), StoreError> {
+        let last = log.last_offset()?;
+        if last >= manifest.up_to_offset {
+            return Ok(());
+        }
+        let fault = format!(
+            "the lake holds the log up to offset {}, and the log ends at {last}: it is another log's lake, or the \
+             log is an older copy; move the lake away to have it made anew from this log",
+            manifest.up_to_offset
+        );
+        Err(StoreError::Damaged { path: self.dir.join(MANIFEST), fault })
     }
 
     /// Takes away parts that a crash left without a place in the manifest, and unfinished files.
@@ -212,6 +297,17 @@ impl Lake {
 fn list(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let entries = fs::read_dir(folder).map_err(StoreError::io("list", folder))?;
     entries.map(|entry| entry.map(|entry| entry.path()).map_err(StoreError::io("list", folder))).collect()
+}
+
+fn part_name(day: LimaDay, first: u64, last: u64) -> String {
+    format!("day={day}/part-{first:020}-{last:020}.parquet")
+}
+
+/// The first and last offset that a part's name tells.
+fn offsets_of(part: &str) -> Option<(u64, u64)> {
+    let (_, name) = part.split_once("/part-")?;
+    let (first, last) = name.strip_suffix(".parquet")?.split_once('-')?;
+    Some((first.parse().ok()?, last.parse().ok()?))
 }
 
 fn read_part(path: &Path, events: &mut Vec<Event>) -> Result<(), StoreError> {

@@ -5,8 +5,10 @@
 //! or Parquet.
 
 mod catalogue;
+mod dense_file;
 mod documents;
 mod error;
+mod event_columns;
 mod event_table;
 mod lake;
 mod log;
@@ -14,6 +16,7 @@ mod paths;
 mod table_file;
 
 pub use catalogue::Catalogue;
+pub use dense_file::{DenseWriter, write_dense_table};
 pub use documents::{Document, Documents, MemoryDocuments, open_documents};
 pub use error::StoreError;
 pub use lake::{Compacted, Lake};

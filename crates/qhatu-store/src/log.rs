@@ -3,6 +3,10 @@
 //! One thread writes. Callers hand it their events and wait; it takes all that wait, writes them in
 //! one transaction, and answers when that is synced: group commit, so that many small callers share
 //! one sync. Offsets are 1, 2, 3, … in order of acceptance, without gaps.
+//!
+//! A group that cannot be written (a full disk, a folder that became read-only) is taken back whole and
+//! its callers are told; the next one is tried again. After a failed sync nothing more is written: what
+//! the disk then has can only be known by opening the log anew. Why SQLite: docs/adr/0001.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -12,10 +16,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use qhatu_schema::Event;
+use qhatu_schema::{ErrorKind, Event};
 use rusqlite::{Connection, OpenFlags, params};
 
-use crate::error::StoreError;
+use crate::error::{StoreError, database_kind};
 
 /// A log of events; every implementation passes the same contract suite.
 pub trait EventLog: Send + Sync {
@@ -58,7 +62,25 @@ struct SqliteLog {
 struct Request {
     /// Id and encoded body.
     events: Vec<(String, Vec<u8>)>,
-    answer: Sender<Result<Vec<bool>, String>>,
+    answer: Sender<Result<Vec<bool>, NotWritten>>,
+}
+
+/// Why a group is not in the log.
+#[derive(Clone)]
+struct NotWritten {
+    fault: String,
+    kind: ErrorKind,
+    /// The disk did not say whether it has what it was given: nothing more may be written after it.
+    unsure: bool,
+}
+
+impl From<rusqlite::Error> for NotWritten {
+    fn from(error: rusqlite::Error) -> Self {
+        let code = error.sqlite_error().map(|error| error.extended_code);
+        let unsure =
+            matches!(code, Some(rusqlite::ffi::SQLITE_IOERR_FSYNC | rusqlite::ffi::SQLITE_IOERR_DIR_FSYNC));
+        Self { fault: error.to_string(), kind: database_kind(&error), unsure }
+    }
 }
 
 impl SqliteLog {
@@ -114,7 +136,10 @@ impl EventLog for SqliteLog {
         requests.send(Request { events, answer }).map_err(|_| self.ended("its writer is gone"))?;
         match answered.recv() {
             Ok(Ok(new)) => Ok(new),
-            Ok(Err(fault)) => Err(self.ended(&fault)),
+            Ok(Err(NotWritten { fault, unsure: true, .. })) => Err(self.ended(&fault)),
+            Ok(Err(NotWritten { fault, kind, .. })) => {
+                Err(StoreError::NotWritten { path: self.path.clone(), fault, kind })
+            }
             Err(_) => Err(self.ended("its writer is gone")),
         }
     }
@@ -170,14 +195,14 @@ fn write_groups(mut connection: Connection, requests: &Receiver<Request>) {
             size += next.events.len();
             group.push(next);
         }
-        let written = write_group(&mut connection, &group);
+        let written = write_group(&mut connection, &group).map_err(NotWritten::from);
         for (place, request) in group.into_iter().enumerate() {
-            let answer = match &written {
-                Ok(new) => Ok(new[place].clone()),
-                Err(error) => Err(error.to_string()),
-            };
+            let answer = written.as_ref().map(|new| new[place].clone()).map_err(NotWritten::clone);
             // Who no longer waits needs no answer.
             drop(request.answer.send(answer));
+        }
+        if written.is_err_and(|fault| fault.unsure) {
+            return;
         }
     }
 }

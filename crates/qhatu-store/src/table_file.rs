@@ -140,6 +140,12 @@ impl TableReader {
         self.schema.fields().iter().map(|field| field.name().clone()).collect()
     }
 
+    /// Names of the columns whose times name no zone: a batch has them as if they were UTC's.
+    pub fn local_times(&self) -> Vec<String> {
+        let is_local = |field: &&Arc<Field>| matches!(field.data_type(), DataType::Timestamp(_, None));
+        self.schema.fields().iter().filter(is_local).map(|field| field.name().clone()).collect()
+    }
+
     /// The next rows; `None` at the end.
     ///
     /// # Errors

@@ -101,6 +101,9 @@ fn documents_have_revisions_and_an_order() {
         assert!(matches!(conflict, StoreError::Conflict { expected: 0, found: 1, .. }), "{conflict}");
         assert_eq!(documents.put_if("k", "a", 1, &json!("changed")).unwrap(), 2);
         documents.put_many("k", &[("c".into(), json!(1)), ("b".into(), json!(3))]).unwrap();
+        documents.put_texts("texts", &[("t".into(), r#"{"b": [1.5, "ñ"], "a": null}"#.into())]).unwrap();
+        let text = documents.get("texts", "t").unwrap().unwrap();
+        assert_eq!((text.revision, text.body), (1, json!({"a": null, "b": [1.5, "ñ"]})));
         let all = documents.list("k", None, 10).unwrap();
         let seen: Vec<_> = all.iter().map(|d| (d.key.as_str(), d.revision, d.body.clone())).collect();
         assert_eq!(seen, [("a", 2, json!("changed")), ("b", 3, json!(3)), ("c", 1, json!(1))]);
@@ -109,6 +112,23 @@ fn documents_have_revisions_and_an_order() {
         assert_eq!(documents.count("k").unwrap(), 3);
         assert!(documents.delete("k", "a").unwrap());
         assert!(!documents.delete("k", "a").unwrap());
+    });
+}
+
+#[test]
+fn many_documents_go_at_once_and_no_others() {
+    each_documents(|documents| {
+        let entries: Vec<_> = (0..1_000).map(|n| (format!("{n:04}"), json!(n))).collect();
+        documents.put_many("k", &entries).unwrap();
+        documents.put("other", "0001", &json!("stays")).unwrap();
+        let keys: Vec<String> = (0..900).map(|n| format!("{n:04}")).chain(["none".to_owned()]).collect();
+        assert_eq!(documents.delete_many("k", &keys).unwrap(), 900);
+        assert_eq!(documents.delete_many("k", &keys).unwrap(), 0);
+        assert_eq!(documents.delete_many("k", &[]).unwrap(), 0);
+        assert_eq!((documents.count("k").unwrap(), documents.count("other").unwrap()), (100, 1));
+        assert_eq!(documents.list("k", None, 1).unwrap()[0].key, "0900");
+        // What comes back is new.
+        assert_eq!(documents.put("k", "0001", &json!(1)).unwrap(), 1);
     });
 }
 

@@ -1,8 +1,10 @@
 //! Killed at random under load, 200 times: what was acknowledged is there, once.
 //!
 //! The test starts itself as a child that appends from four threads and writes each acknowledged id to its
-//! standard output; the parent kills it with SIGKILL after a random while, opens the log, and goes on with
-//! the next child on the same files. Some children compact into the lake meanwhile.
+//! standard output; the parent kills it with SIGKILL a random while after its first acknowledgement and
+//! goes on with the next child on the same files. Between them, 40 children are killed before that, while
+//! they open the log and recover it. Every fourth child compacts into the lake meanwhile, and the lake is
+//! read as the kill left it. At the end, log and lake are held against everything that was acknowledged.
 
 #![expect(clippy::unwrap_used, reason = "a test may stop where it fails")]
 
@@ -16,6 +18,7 @@ use qhatu_schema::{Event, EventId, EventKind, ItemId, Timestamp, UserId};
 use qhatu_store::{Lake, open_event_log};
 use tempfile::TempDir;
 
+/// Kills under load; every fifth of them is followed by one while the log is being opened.
 const ROUNDS: u64 = 200;
 const CHILD: &str = "QHATU_KILL_TEST_DIR";
 const ROUND: &str = "QHATU_KILL_TEST_ROUND";
@@ -38,15 +41,30 @@ fn what_was_acknowledged_survives_being_killed() {
     let mut wait = 12_345_u64;
     for round in 0..ROUNDS {
         wait = wait.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let until_kill = Duration::from_micros(5_000 + (wait >> 33) % 80_000);
-        acknowledged.extend(killed_after(dir.path(), round, until_kill));
+        let until_kill = Duration::from_micros((wait >> 33) % 60_000);
+        let under_load = killed_after(dir.path(), round, Kill::AfterFirstAnswer(until_kill));
+        assert!(!under_load.is_empty(), "round {round} was not killed under load");
+        acknowledged.extend(under_load);
+        if round % 5 == 0 {
+            acknowledged.extend(killed_after(dir.path(), ROUNDS + round, Kill::WhileOpening(until_kill / 4)));
+        }
+        if round % 4 == 0 {
+            check_lake(dir.path());
+        }
     }
-    assert!(acknowledged.len() > 1000, "only {} acknowledged: the load was too small", acknowledged.len());
+    assert!(acknowledged.len() > 1_000, "only {} acknowledged: the load was too small", acknowledged.len());
     check(dir.path(), &acknowledged);
 }
 
+/// When a child is killed.
+#[derive(Clone, Copy)]
+enum Kill {
+    AfterFirstAnswer(Duration),
+    WhileOpening(Duration),
+}
+
 /// Runs a child, kills it, and returns the ids it had acknowledged.
-fn killed_after(dir: &Path, round: u64, until_kill: Duration) -> Vec<String> {
+fn killed_after(dir: &Path, round: u64, kill: Kill) -> Vec<String> {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "what_was_acknowledged_survives_being_killed", "--nocapture"])
         .env(CHILD, dir)
@@ -55,18 +73,19 @@ fn killed_after(dir: &Path, round: u64, until_kill: Duration) -> Vec<String> {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let output = child.stdout.take().unwrap();
-    let reader = std::thread::spawn(move || {
-        let lines = BufReader::new(output).lines().map_while(Result::ok);
-        let ids = lines.filter_map(|line| line.strip_prefix("ack ").map(str::to_owned));
-        // A line without its end may be cut in the middle of an id.
-        ids.filter_map(|id| id.strip_suffix('.').map(str::to_owned)).collect::<Vec<_>>()
-    });
-    // The moment is what the test is about: no condition to wait for.
-    std::thread::sleep(until_kill);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    // A line without its end may be cut in the middle of an id.
+    let id = |line: String| Some(line.strip_prefix("ack ")?.strip_suffix('.')?.to_owned());
+    // The moment is what the test is about: beyond the first answer there is no condition to wait for.
+    let (first, wait) = match kill {
+        Kill::AfterFirstAnswer(wait) => (lines.by_ref().find_map(id), wait),
+        Kill::WhileOpening(wait) => (None, wait),
+    };
+    let rest = std::thread::spawn(move || lines.filter_map(id).collect::<Vec<_>>());
+    std::thread::sleep(wait);
     child.kill().unwrap();
     child.wait().unwrap();
-    reader.join().unwrap()
+    first.into_iter().chain(rest.join().unwrap()).collect()
 }
 
 fn child(dir: &Path, round: u64) -> ! {
@@ -97,6 +116,13 @@ fn child(dir: &Path, round: u64) -> ! {
         }
     });
     unreachable!("the writers end by being killed")
+}
+
+/// The lake as a kill left it, before any tidying: readable, and nothing in it twice.
+fn check_lake(dir: &Path) {
+    let events = Lake::open(dir.join("lake")).unwrap().read(None, None).unwrap();
+    let ids: HashSet<&str> = events.iter().map(|event| event.event_id.as_str()).collect();
+    assert_eq!(ids.len(), events.len(), "an event is in the lake twice");
 }
 
 fn check(dir: &Path, acknowledged: &HashSet<String>) {

@@ -1,12 +1,14 @@
 //! `[train]`: what is fitted, on what, and how it is judged.
 
-use qhatu_models::{blend, decayed_markov, ease, item_knn, own_frequency, recent_popularity, vmis_knn};
+use qhatu_models::{
+    blend, decayed_markov, ease, item_knn, own_frequency, recent_popularity, sasrec, vmis_knn,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
 
 /// Every model there is, in the order of the report: baselines first, learned ones last.
-pub const MODELS: [&str; 8] = [
+pub const MODELS: [&str; 9] = [
     "popularity",
     "recent_popularity",
     "own_frequency",
@@ -14,11 +16,12 @@ pub const MODELS: [&str; 8] = [
     "item_knn",
     "ease",
     "vmis_knn",
+    "sasrec",
     "blend",
 ];
 
 /// The models that are learned; the others are the baselines that these must beat.
-pub const LEARNED: [&str; 1] = ["blend"];
+pub const LEARNED: [&str; 2] = ["sasrec", "blend"];
 
 /// How the test set is cut off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -61,6 +64,8 @@ pub struct TrainConfig {
     pub ease: ease::Config,
     /// Hyper-parameters of session-kNN.
     pub vmis_knn: vmis_knn::Config,
+    /// Hyper-parameters of the attention model.
+    pub sasrec: sasrec::Config,
     /// Hyper-parameters of the blend.
     pub blend: blend::Config,
 }
@@ -81,6 +86,7 @@ impl Default for TrainConfig {
             item_knn: Default::default(),
             ease: Default::default(),
             vmis_knn: Default::default(),
+            sasrec: Default::default(),
             blend: Default::default(),
         }
     }
@@ -92,8 +98,16 @@ impl TrainConfig {
     /// # Errors
     /// The first setting that makes no sense.
     pub fn check(&self) -> Result<(), TrainError> {
-        for name in &self.models {
+        for (place, name) in self.models.iter().enumerate() {
             known(name)?;
+            if self.models[..place].contains(name) {
+                let (key, hint) = ("models", "each model is named once");
+                return Err(TrainError::Setting { key, value: self.models.join(", "), hint });
+            }
+        }
+        if self.models.is_empty() {
+            let (key, hint) = ("models", "name at least one model");
+            return Err(TrainError::Setting { key, value: "[]".to_owned(), hint });
         }
         let zero = |key, hint| Err(TrainError::Setting { key, value: "0".to_owned(), hint });
         match self {

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use qhatu_models::{Interactions, Purchase, Vocabulary};
-use qhatu_schema::{Event, ItemId, UserId};
+use qhatu_schema::{Event, ItemId, LimaDay, UserId};
 use qhatu_store::Lake;
 use rustc_hash::{FxHashMap, FxHashSet};
 use sha2::{Digest, Sha256};
@@ -33,9 +33,21 @@ impl ShopData {
     /// # Errors
     /// When the lake cannot be read, or holds no purchase of a known shopper.
     pub fn from_lake(lake: &Lake) -> Result<Self, TrainError> {
+        Self::read(lake, i64::MAX)
+    }
+
+    /// Reads the lake as it was when `day` began: what came later is not even among the items.
+    ///
+    /// # Errors
+    /// When the lake cannot be read, or holds no purchase of a known shopper before that day.
+    pub fn from_lake_before(lake: &Lake, day: LimaDay) -> Result<Self, TrainError> {
+        Self::read(lake, day.start().millis())
+    }
+
+    fn read(lake: &Lake, before: i64) -> Result<Self, TrainError> {
         let mut builder = Builder::default();
         lake.scan(None, None, &mut |events: &[Event]| {
-            events.iter().for_each(|event| builder.add(event));
+            events.iter().filter(|event| event.time.millis() < before).for_each(|event| builder.add(event));
             Ok(())
         })?;
         builder.finish()

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use qhatu_eval::JudgeError;
 use qhatu_models::ModelError;
 use qhatu_registry::RegistryError;
 use qhatu_schema::ErrorKind;
@@ -19,6 +20,9 @@ pub enum TrainError {
     /// The registry failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// A model's lists cannot be judged.
+    #[error(transparent)]
+    Judge(#[from] JudgeError),
     /// Nothing to learn from.
     #[error(
         "there is no paid purchase of a known shopper to learn from; bring events in with `qhatu ingest`"
@@ -85,7 +89,7 @@ impl TrainError {
         match self {
             Self::Store(error) => error.kind(),
             Self::Registry(error) => error.kind(),
-            Self::Model(_) => ErrorKind::Internal,
+            Self::Model(_) | Self::Judge(_) => ErrorKind::Internal,
             Self::Work { .. } => ErrorKind::DataLoss,
             Self::NoPurchases | Self::TooShort { .. } | Self::NobodyToJudge { .. } => ErrorKind::NotFound,
             Self::UnknownModel { .. } | Self::Setting { .. } | Self::ModelConfig { .. } => {

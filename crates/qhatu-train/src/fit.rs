@@ -1,5 +1,8 @@
 //! A model's name and settings become a fitted model.
 
+use std::ops::ControlFlow;
+use std::path::Path;
+
 use qhatu_models::blend::Blend;
 use qhatu_models::decayed_markov::DecayedMarkov;
 use qhatu_models::ease::Ease;
@@ -7,18 +10,23 @@ use qhatu_models::item_knn::ItemKnn;
 use qhatu_models::own_frequency::OwnFrequency;
 use qhatu_models::popularity::{self, Popularity};
 use qhatu_models::recent_popularity::RecentPopularity;
+use qhatu_models::sasrec::{self, SasRec};
 use qhatu_models::vmis_knn::VmisKnn;
 use qhatu_models::{Interactions, Recommender};
 use serde_json::{Value, json};
 
 use crate::config::TrainConfig;
 use crate::error::TrainError;
+use crate::pipeline::Step;
 
-/// Fits the model of a name.
+/// Fits the model of a name. One that takes many epochs keeps a checkpoint in the file given, goes on
+/// from it, and tells how far it is.
 pub(crate) fn fit(
     name: &str,
     data: &Interactions,
     config: &TrainConfig,
+    checkpoint: Option<&Path>,
+    show: &mut dyn FnMut(Step),
 ) -> Result<Box<dyn Recommender>, TrainError> {
     Ok(match name {
         "popularity" => Box::new(Popularity::fit(data, &popularity::Config {})),
@@ -27,8 +35,16 @@ pub(crate) fn fit(
         "decayed_markov" => Box::new(DecayedMarkov::fit(data, &config.decayed_markov)),
         "item_knn" => Box::new(ItemKnn::fit(data, &config.item_knn)),
         "ease" => Box::new(Ease::fit(data, &config.ease)?),
-        "vmis_knn" => Box::new(VmisKnn::fit(data, &config.vmis_knn)),
+        "vmis_knn" => Box::new(VmisKnn::fit(data, &config.vmis_knn)?),
         "blend" => Box::new(Blend::fit(data, &config.blend, config.seed)?),
+        "sasrec" => {
+            let progress = &mut |now: &sasrec::Progress| {
+                show(Step::Epoch(name.to_owned(), *now));
+                ControlFlow::Continue(())
+            };
+            let mut context = sasrec::Context { checkpoint, progress };
+            Box::new(SasRec::fit_with(data, &config.sasrec, config.seed, &mut context)?)
+        }
         name => return Err(crate::config::unknown(name)),
     })
 }
@@ -43,6 +59,7 @@ pub(crate) fn settings(name: &str, config: &TrainConfig) -> Value {
         "ease" => json!(config.ease),
         "vmis_knn" => json!(config.vmis_knn),
         "blend" => json!(config.blend),
+        "sasrec" => json!(config.sasrec),
         _ => json!({}),
     }
 }

@@ -4,12 +4,16 @@
 mod config;
 mod data;
 mod error;
+mod evidence;
 mod fit;
+mod judged;
 mod pipeline;
 mod split;
 
 pub use config::{LEARNED, MODELS, Split, TrainConfig};
 pub use data::ShopData;
 pub use error::TrainError;
+pub use judged::lists;
 pub use pipeline::{Outcome, Place, Step, evaluate, train};
-pub use split::TestSet;
+pub use qhatu_models::sasrec;
+pub use split::{Asked, TestSet};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use qhatu_eval::Case;
 use qhatu_models::{Interactions, Purchase};
-use qhatu_schema::{ItemIdx, Timestamp};
+use qhatu_schema::{ItemIdx, LimaDay, Timestamp};
 use rustc_hash::FxHashSet;
 
 use crate::config::{Split, TrainConfig};
@@ -25,6 +25,8 @@ pub struct TestSet {
     pub cases: Vec<Case>,
     /// How it was set aside, in words.
     pub protocol: String,
+    /// First and last day of the test window, where there is one for all.
+    pub window: Option<(LimaDay, LimaDay)>,
 }
 
 /// A shopper as they stood when the test began.
@@ -41,11 +43,11 @@ pub struct Asked {
 }
 
 impl TestSet {
-    /// Sets the test aside as the configuration says. Asked are shoppers with a history who bought
-    /// in the test window.
+    /// Sets the test aside as the configuration says. Asked are the shoppers who bought in the test window; those
+    /// without a history come last, with a history of length 0, and are judged in a slice of their own.
     ///
     /// # Errors
-    /// Where too little lies before the window, or nobody bought in it.
+    /// Where too little lies before the window, or nobody with a history bought in it.
     pub fn new(data: &ShopData, config: &TrainConfig) -> Result<Self, TrainError> {
         match config.split {
             Split::Time => by_time(data, config),
@@ -53,16 +55,29 @@ impl TestSet {
         }
     }
 
-    /// Share of the shoppers of the training data who bought each item, by index.
-    pub fn shares(&self) -> Vec<f64> {
-        let mut counts = vec![0.0; self.train.items() + 1];
-        for sequence in &self.train.sequences {
-            let distinct: FxHashSet<ItemIdx> = sequence.items.iter().copied().collect();
-            distinct.into_iter().for_each(|item| counts[item.row()] += 1.0);
+    /// The shoppers of the training data who bought each item, as rising numbers, by item index.
+    pub fn buyers(&self) -> Vec<Vec<u32>> {
+        let mut buyers = vec![Vec::new(); self.train.items() + 1];
+        for (number, sequence) in (0..).zip(&self.train.sequences) {
+            for item in &sequence.items {
+                let own: &mut Vec<u32> = &mut buyers[item.row()];
+                if own.last() != Some(&number) {
+                    own.push(number);
+                }
+            }
         }
+        buyers
+    }
+
+    /// Share of the shoppers of the training data who bought each item, from [`TestSet::buyers`].
+    pub fn shares(&self, buyers: &[Vec<u32>]) -> Vec<f64> {
         let shoppers = self.train.sequences.len().max(1) as f64;
-        counts.iter_mut().for_each(|count| *count /= shoppers);
-        counts
+        buyers.iter().map(|own| own.len() as f64 / shoppers).collect()
+    }
+
+    /// How many of the shoppers have a history.
+    pub fn returning(&self) -> usize {
+        self.cases.iter().filter(|case| case.history_length > 0).count()
     }
 }
 
@@ -83,7 +98,26 @@ fn by_time(data: &ShopData, config: &TrainConfig) -> Result<TestSet, TrainError>
     }
     let train = data.interactions(until);
     let protocol = format!("time split: {first_test_day} to {last_day}, learned from {before} days before");
-    assemble(train, &bought, |_| until, protocol)
+    let test = assemble(train, &bought, |_| until, protocol)?;
+    Ok(with_new_shoppers(TestSet { window: Some((first_test_day, last_day)), ..test }, &bought, until))
+}
+
+/// Adds those who bought for the first time: nothing is known of them, and everything is new to them.
+fn with_new_shoppers(mut test: TestSet, bought: &BTreeMap<u32, Vec<ItemIdx>>, now: i64) -> TestSet {
+    let known: FxHashSet<u32> = test.train.sequences.iter().map(|sequence| sequence.user.0).collect();
+    for (&user, items) in bought.iter().filter(|(user, _)| !known.contains(user)) {
+        let relevant = distinct(items);
+        test.cases.push(Case { history_length: 0, relevant_all: relevant.clone(), relevant_new: relevant });
+        test.shoppers.push(Asked { user, items: Vec::new(), times: Vec::new(), now });
+    }
+    test
+}
+
+fn distinct(items: &[ItemIdx]) -> Vec<u32> {
+    let mut own: Vec<u32> = items.iter().map(|item| item.0).collect();
+    own.sort_unstable();
+    own.dedup();
+    own
 }
 
 fn leave_one_out(data: &ShopData) -> Result<TestSet, TrainError> {
@@ -118,9 +152,7 @@ fn assemble(
     for sequence in &train.sequences {
         let user = sequence.user.0;
         let Some(items) = bought.get(&user) else { continue };
-        let mut relevant_all: Vec<u32> = items.iter().map(|item| item.0).collect();
-        relevant_all.sort_unstable();
-        relevant_all.dedup();
+        let relevant_all = distinct(items);
         let known: FxHashSet<u32> = sequence.items.iter().map(|item| item.0).collect();
         let relevant_new = relevant_all.iter().copied().filter(|item| !known.contains(item)).collect();
         let history_length = sequence.orders.last().map_or(0, |last| *last as usize + 1);
@@ -131,5 +163,5 @@ fn assemble(
     if cases.is_empty() {
         return Err(TrainError::NobodyToJudge { from: protocol });
     }
-    Ok(TestSet { train, shoppers, cases, protocol })
+    Ok(TestSet { train, shoppers, cases, protocol, window: None })
 }

@@ -44,7 +44,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Fault> {
     let data = shop.data()?;
     let end = Timestamp::from_millis(data.end());
     if !shop.paths.features_dir().join("session.parquet").exists() {
-        features::write(&shop, end, false)?;
+        features::write(&shop, end)?;
     }
     let report = learn(&shop, &data, args.seed)?;
     say(format!("\n{}", text_table(&report)));
@@ -97,6 +97,7 @@ fn learn(shop: &Shop, data: &ShopData, seed: u64) -> Result<Report, Fault> {
         && let Some(report) =
             fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Report>(&bytes).ok())
         && report.about.get("seed") == Some(&seed.to_string())
+        && report.about.get("data_fingerprint") == Some(&data.fingerprint)
     {
         return Ok(report);
     }

@@ -71,4 +71,25 @@ mod tests {
             }
         }
     }
+
+    /// The example mapping of the template is one, names every key, and says the defaults that it calls so.
+    #[test]
+    fn the_template_s_mapping_can_be_used() {
+        let (_, rest) = TEMPLATE.split_once("# [ingest.mappings.orders]").unwrap();
+        let (example, _) = rest.split_once("# mappings = {}").unwrap();
+        let lines = example.lines().map(|line| line.trim_start_matches("# "));
+        let text = lines
+            .filter(|line| !line.starts_with("also:"))
+            .fold("[ingest.mappings.orders]".to_owned(), |text, line| text + "\n" + line);
+        let config = read(Path::new("qhatu.toml"), &text, std::iter::empty()).unwrap();
+        let mapping = &config.ingest.mappings["orders"];
+        assert_eq!(mapping.rules, qhatu_ingest::Rules::default());
+        let known = toml::Value::try_from(qhatu_ingest::online_retail()).unwrap();
+        for key in known.as_table().unwrap().keys().chain(known["rules"].as_table().unwrap().keys()) {
+            assert!(example.contains(key), "{key} is not in the template");
+        }
+        for column in known["columns"].as_table().unwrap().keys() {
+            assert!(example.contains(column), "column {column} is not in the template");
+        }
+    }
 }

@@ -7,6 +7,7 @@ mod config;
 mod demo;
 mod evaluate;
 mod fault;
+mod feature_list;
 mod features;
 mod ingest;
 mod init;

@@ -11,6 +11,9 @@ use qhatu_train::{Place, ShopData};
 use crate::config::Project;
 use crate::fault::Fault;
 
+/// The program's version with the commit it was built from, where that is known: `"0.1.0+615aee5"`.
+pub(crate) const CODE_VERSION: &str = env!("QHATU_CODE_VERSION");
+
 /// What commands work on.
 pub(crate) struct Shop {
     pub(crate) project: Project,
@@ -61,7 +64,7 @@ impl Shop {
             work: self.paths.work_dir(),
             model: self.project.config.registry.model.clone(),
             gate: self.project.config.registry.gate(),
-            code_version: env!("CARGO_PKG_VERSION").to_owned(),
+            code_version: CODE_VERSION.to_owned(),
         }
     }
 }

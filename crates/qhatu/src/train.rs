@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use qhatu_eval::{Report, text_table};
 use qhatu_store::write_atomic;
-use qhatu_train::{Outcome, Step};
+use qhatu_train::{Outcome, Step, sasrec};
 
 use crate::fault::Fault;
 use crate::progress::Stage;
-use crate::shop::{Shop, say};
+use crate::shop::{CODE_VERSION, Shop, say};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -42,19 +42,22 @@ pub(crate) fn train(shop: &Shop) -> Result<Outcome, Fault> {
     let outcome =
         qhatu_train::train(&data, config, &shop.place(), &shop.registry(), &mut |step| stages.show(step))?;
     stages.end();
-    write_report(shop, &outcome.report)?;
+    write_report(shop, &outcome.report, "evaluation")?;
     Ok(outcome)
 }
 
-/// Writes the report as JSON and as a page.
-pub(crate) fn write_report(shop: &Shop, report: &Report) -> Result<(), Fault> {
+/// Writes the report as JSON and as a page, whose path it gives.
+pub(crate) fn write_report(shop: &Shop, report: &Report, name: &str) -> Result<PathBuf, Fault> {
     let mut report = report.clone();
     report.about.insert("shop".to_owned(), shop.project.config.shop.name.clone());
-    let json = qhatu_eval::to_json(&report).map_err(|fault| Fault::Said(fault.to_string()))?;
-    write_atomic(&shop.paths.reports_dir().join("evaluation.json"), json.as_bytes())?;
-    let page = qhatu_eval::html(&report).map_err(|fault| Fault::Said(fault.to_string()))?;
-    write_atomic(&shop.paths.reports_dir().join("evaluation.html"), page.as_bytes())?;
-    Ok(())
+    report.about.insert("code_version".to_owned(), CODE_VERSION.to_owned());
+    let said = |fault: qhatu_eval::ReportError| Fault::Said(fault.to_string());
+    let folder = shop.paths.reports_dir();
+    let json = qhatu_eval::to_json(&report).map_err(said)?;
+    write_atomic(&folder.join(format!("{name}.json")), json.as_bytes())?;
+    let page = folder.join(format!("{name}.html"));
+    write_atomic(&page, qhatu_eval::html(&report).map_err(said)?.as_bytes())?;
+    Ok(page)
 }
 
 pub(crate) fn say_outcome(outcome: &Outcome) {
@@ -74,15 +77,34 @@ pub(crate) struct Stages {
 
 impl Stages {
     pub(crate) fn show(&mut self, step: Step) {
+        if let Step::Epoch(_, now) = &step {
+            return self.show_epoch(now);
+        }
         self.end();
         let (name, what) = match step {
             Step::Fit(model, number, of) => ("fit", format!("{model} ({} of {of})", number + 1)),
+            Step::Epoch(model, _) => ("fit", model),
             Step::Judge => ("judge", "all models on the test window".to_owned()),
             Step::Refit(model) => ("refit", format!("{model} on all data, and register")),
         };
         let stage = Stage::begin(name, 0);
         stage.say(&what);
         self.now = Some((stage, what));
+    }
+
+    fn show_epoch(&mut self, now: &sasrec::Progress) {
+        let Some((stage, what)) = &self.now else { return };
+        let steps = now.steps as u64;
+        stage.at(u64::from(now.epoch) * steps + now.step as u64, u64::from(now.epochs) * steps);
+        let pass = if now.refit { "on all data, epoch" } else { "epoch" };
+        let found = now.validation.map(|ndcg| format!(", validation {ndcg:.3}")).unwrap_or_default();
+        stage.say(&format!(
+            "{what}: {pass} {} of at most {}, loss {:.3}{found}, {} s left at most",
+            now.epoch + 1,
+            now.epochs,
+            now.loss,
+            now.left.as_secs()
+        ));
     }
 
     pub(crate) fn end(&mut self) {

@@ -85,7 +85,7 @@ fn figure(report: &Value, model: &str, target: &str) -> Option<f64> {
     found["targets"][target]["ndcg_at_10"]["mean"].as_f64()
 }
 
-fn make(root: &Path, folder: &Path, seed: u64) -> Result<(), String> {
+pub(crate) fn make(root: &Path, folder: &Path, seed: u64) -> Result<(), String> {
     let (qhatu, dir, seed) = (binary(root), folder.to_string_lossy().into_owned(), seed.to_string());
     let args = ["demo", "--no-serve", "--dir", &dir, "--seed", &seed];
     process::read(root, &qhatu.to_string_lossy(), &args).map(drop)

@@ -27,6 +27,8 @@ pub(crate) struct Load {
 pub(crate) struct Outcome {
     /// Milliseconds from the scheduled moment to the last byte, ascending.
     pub(crate) latencies_ms: Vec<f64>,
+    /// The same with the second, from the start, for which each request was scheduled; in no order.
+    pub(crate) timed: Vec<(f64, f64)>,
     /// Answers that were not 2xx, and requests that got none.
     pub(crate) failed: usize,
     /// Seconds from the first scheduled request to the last answer.
@@ -39,6 +41,15 @@ impl Outcome {
         let last = self.latencies_ms.len().saturating_sub(1);
         let place = (share * self.latencies_ms.len() as f64).ceil() as usize;
         self.latencies_ms.get(place.saturating_sub(1).min(last)).copied().unwrap_or(f64::NAN)
+    }
+
+    /// The latencies of the requests that were due from one second to another.
+    pub(crate) fn between(&self, from: f64, to: f64) -> Outcome {
+        let timed: Vec<(f64, f64)> =
+            self.timed.iter().copied().filter(|(due, _)| (from..to).contains(due)).collect();
+        let mut latencies_ms: Vec<f64> = timed.iter().map(|(_, latency)| *latency).collect();
+        latencies_ms.sort_by(f64::total_cmp);
+        Outcome { latencies_ms, timed, failed: 0, seconds: to - from }
     }
 
     /// Answers a second.
@@ -73,9 +84,10 @@ pub(crate) fn run(load: &Load) -> Outcome {
     });
     let mut all = Outcome { seconds: start.elapsed().as_secs_f64(), ..Outcome::default() };
     for part in parts {
-        all.latencies_ms.extend(part.latencies_ms);
+        all.timed.extend(part.timed);
         all.failed += part.failed;
     }
+    all.latencies_ms = all.timed.iter().map(|(_, latency)| *latency).collect();
     all.latencies_ms.sort_by(f64::total_cmp);
     all
 }
@@ -97,7 +109,10 @@ fn connection(load: &Load, next: &AtomicUsize, total: usize, start: Instant) -> 
             Instant::now()
         };
         match exchange(&mut wire, load, &load.requests[number % load.requests.len()]) {
-            Some(200..=299) => outcome.latencies_ms.push(due.elapsed().as_secs_f64() * 1e3),
+            Some(200..=299) => outcome.timed.push((
+                due.saturating_duration_since(start).as_secs_f64(),
+                due.elapsed().as_secs_f64() * 1e3,
+            )),
             Some(_) => outcome.failed += 1,
             None => {
                 outcome.failed += 1;
@@ -153,6 +168,9 @@ mod tests {
     #[test]
     fn percentiles_are_those_of_the_sorted_latencies() {
         let outcome = Outcome { latencies_ms: (1..=100).map(f64::from).collect(), ..Outcome::default() };
+        let timed =
+            Outcome { timed: vec![(0.5, 3.0), (1.5, 2.0), (1.9, 1.0), (2.0, 9.0)], ..Outcome::default() };
+        assert_eq!(timed.between(1.0, 2.0).latencies_ms, [1.0, 2.0]);
         assert_eq!(outcome.percentile(0.5), 50.0);
         assert_eq!(outcome.percentile(0.99), 99.0);
         assert_eq!(outcome.percentile(1.0), 100.0);

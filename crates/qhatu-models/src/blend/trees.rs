@@ -117,6 +117,25 @@ impl Trees {
         self.width
     }
 
+    /// Log-odds before any tree.
+    pub(super) fn base(&self) -> f32 {
+        self.base
+    }
+
+    /// Each tree's nodes in their order, children behind their parents.
+    pub(super) fn each(&self) -> impl Iterator<Item = Vec<Asked>> + '_ {
+        let ends = self.roots.iter().skip(1).copied().chain([self.nodes.len() as u32]);
+        self.roots.iter().zip(ends).map(|(&root, end)| {
+            let asked = |node: &Node| Asked {
+                feature: (node.left != 0).then_some(node.feature as usize),
+                value: node.threshold,
+                left: (node.left as usize).saturating_sub(root as usize),
+                missing_left: node.missing_left,
+            };
+            self.nodes[root as usize..end as usize].iter().map(asked).collect()
+        })
+    }
+
     /// The trees as arrays, to be kept.
     pub fn to_arrays(&self) -> TreeArrays {
         let bit = |node: &Node| node.feature | if node.missing_left { MISSING_LEFT } else { 0 };
@@ -130,8 +149,8 @@ impl Trees {
         }
     }
 
-    /// The trees of [`Trees::to_arrays`], or `None` if the arrays are no trees: every child must
-    /// stand behind its parent, and every feature within the width.
+    /// The trees of [`Trees::to_arrays`], or `None` if the arrays are no trees: every node but the roots must
+    /// be the child of one node that stands before it in its own tree, and every feature within the width.
     pub fn from_arrays(arrays: &TreeArrays) -> Option<Self> {
         let TreeArrays { base, width, roots, features, thresholds, left } = arrays;
         let count = features.len();
@@ -139,10 +158,7 @@ impl Trees {
             && base.is_finite()
             && thresholds.iter().all(|threshold| threshold.is_finite())
             && left.len() == count
-            && roots.iter().all(|&root| (root as usize) < count)
-            && left.iter().enumerate().all(|(at, &left)| {
-                left == 0 || (left as usize > at && (left as usize) < count.saturating_sub(1))
-            })
+            && are_trees(roots, left)
             && features
                 .iter()
                 .zip(left)
@@ -170,6 +186,39 @@ impl Trees {
         }
         node.threshold
     }
+}
+
+/// Whether each root begins a tree that ends before the next one, and each other node has one parent, which
+/// stands before it in its tree.
+fn are_trees(roots: &[u32], left: &[u32]) -> bool {
+    let count = left.len();
+    let first = roots.first().map_or(count, |&root| root as usize);
+    let ends = roots.iter().skip(1).map(|&root| root as usize).chain([count]);
+    first == if roots.is_empty() { count } else { 0 }
+        && roots.iter().zip(ends).all(|(&root, end)| {
+            let root = root as usize;
+            // Children come in pairs; of as many pairs as inner nodes none may come twice.
+            let mut pairs: Vec<usize> = Vec::new();
+            let behind = (root..end.min(count)).filter(|&at| left[at] != 0).all(|at| {
+                pairs.push(left[at] as usize);
+                left[at] as usize > at && left[at] as usize + 1 < end
+            });
+            pairs.sort_unstable();
+            let apart = pairs.windows(2).all(|pair| pair[1] >= pair[0] + 2);
+            root < end && end <= count && behind && apart && 2 * pairs.len() + 1 == end - root
+        })
+}
+
+/// A node as [`Trees::each`] shows it.
+pub(super) struct Asked {
+    /// The feature asked; `None` for a leaf.
+    pub(super) feature: Option<usize>,
+    /// The border, up to which values go left; a leaf's answer.
+    pub(super) value: f32,
+    /// The left child's place within its tree; the right one stands behind it.
+    pub(super) left: usize,
+    /// Whether missing values go left.
+    pub(super) missing_left: bool,
 }
 
 /// Fitted trees as plain arrays; see [`Trees::to_arrays`].
@@ -519,8 +568,14 @@ mod tests {
         let circle = TreeArrays { left: good.left.iter().map(|_| 1).collect(), ..good.clone() };
         let outside = TreeArrays { width: 1, ..good.clone() };
         let short = TreeArrays { thresholds: Vec::new(), ..good.clone() };
-        let rootless = TreeArrays { roots: vec![u32::MAX], ..good };
-        for bad in [circle, outside, short, rootless] {
+        let rootless = TreeArrays { roots: vec![u32::MAX], ..good.clone() };
+        let unordered = TreeArrays { roots: good.roots.iter().rev().copied().collect(), ..good.clone() };
+        let orphans = TreeArrays { left: vec![0; good.left.len()], ..good.clone() };
+        let inner: Vec<usize> = (0..good.left.len()).filter(|&at| good.left[at] != 0).collect();
+        let mut shared = good.clone();
+        shared.left[inner[0]] = shared.left[inner[1]];
+        let crossing = TreeArrays { roots: vec![0, inner[1] as u32 + 1], ..good };
+        for bad in [circle, outside, short, rootless, unordered, orphans, shared, crossing] {
             assert_eq!(Trees::from_arrays(&bad), None);
         }
     }

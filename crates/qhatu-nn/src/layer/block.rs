@@ -284,23 +284,19 @@ mod tests {
             near
         };
         let h = 4e-3;
-        for place in 0..parameters.len() {
+        for (place, found) in gradients.iter().enumerate() {
             let at = |step: f32| loss(&near(parameters.values(), place, step), &x);
             let want = (at(h) - at(-h)) / f64::from(2.0 * h);
-            let gap = (f64::from(gradients[place]) - want).abs();
-            assert!(
-                gap < 4e-3 * want.abs().max(1.0),
-                "{config:?} parameter {place}: {} {want}",
-                gradients[place]
-            );
+            let gap = (f64::from(*found) - want).abs();
+            assert!(gap < 4e-3 * want.abs().max(1.0), "{config:?} parameter {place}: {} {want}", found);
         }
-        for place in 0..x.len() {
+        for (place, found) in d.iter().enumerate() {
             let at = |step: f32| loss(parameters.values(), &near(&x, place, step));
             let want = (at(h) - at(-h)) / f64::from(2.0 * h);
             assert!(
-                (f64::from(d[place]) - want).abs() < 4e-3 * want.abs().max(1.0),
+                (f64::from(*found) - want).abs() < 4e-3 * want.abs().max(1.0),
                 "input {place}: {} {want}",
-                d[place]
+                found
             );
         }
     }

@@ -73,7 +73,7 @@ impl Targets<'_> {
 pub struct CrossEntropy<'a> {
     /// Classes × width.
     pub weights: &'a [f32],
-    /// A number for each class.
+    /// A number for each class; with [`CrossEntropy::grouped`] one for each group and class.
     pub bias: Option<&'a [f32]>,
     /// Columns of `x`.
     pub width: usize,
@@ -105,25 +105,24 @@ struct Rows {
     count: usize,
 }
 
-impl CrossEntropy<'_> {
+impl<'a> CrossEntropy<'a> {
+    /// The same with a bias that differs from row to row: row `i` has that of group `groups[i]`.
+    pub fn grouped(self, groups: &'a [u32]) -> Grouped<'a> {
+        Grouped { entropy: self, groups: Some(groups) }
+    }
+
+    fn alone(&self) -> Grouped<'a> {
+        Grouped { entropy: *self, groups: None }
+    }
+
     /// The sum of the rows' losses. `work` is room for a block's logits, kept by the caller.
     pub fn loss(&self, x: &[f32], work: &mut Vec<f32>) -> f64 {
-        let mut sum = 0.0;
-        self.each_block(x, |rows| sum += self.block_loss(x, rows, work));
-        sum
+        self.alone().loss(x, work)
     }
 
     /// The sum of the rows' losses, and all gradients.
     pub fn forward_backward(&self, x: &[f32], gradients: &mut Gradients, work: &mut Vec<f32>) -> f64 {
-        assert_eq!(x.len(), gradients.x.len(), "a gradient for each number");
-        assert_eq!(self.weights.len(), gradients.weights.len(), "a gradient for each weight");
-        let mut sum = 0.0;
-        self.each_block(x, |rows| {
-            sum += self.block_loss(x, rows, work);
-            self.to_gradient(rows, gradients.scale, work);
-            self.block_backward(x, rows, work, gradients);
-        });
-        sum
+        self.alone().forward_backward(x, gradients, work)
     }
 
     fn classes(&self) -> usize {
@@ -142,6 +141,49 @@ impl CrossEntropy<'_> {
             work(Rows { first, count: BLOCK.min(rows - first) });
         }
     }
+}
+
+/// A [`CrossEntropy`] whose bias may differ from group to group of rows.
+#[derive(Debug, Clone, Copy)]
+pub struct Grouped<'a> {
+    entropy: CrossEntropy<'a>,
+    groups: Option<&'a [u32]>,
+}
+
+impl<'a> std::ops::Deref for Grouped<'a> {
+    type Target = CrossEntropy<'a>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.entropy
+    }
+}
+
+impl Grouped<'_> {
+    /// As [`CrossEntropy::loss`].
+    pub fn loss(&self, x: &[f32], work: &mut Vec<f32>) -> f64 {
+        let mut sum = 0.0;
+        self.each_block(x, |rows| sum += self.block_loss(x, rows, work));
+        sum
+    }
+
+    /// The numbers of a bias, or of its gradient, that row `row` has.
+    fn group(&self, row: usize) -> std::ops::Range<usize> {
+        let group = self.groups.map_or(0, |groups| groups[row] as usize);
+        group * self.classes()..(group + 1) * self.classes()
+    }
+
+    /// As [`CrossEntropy::forward_backward`].
+    pub fn forward_backward(&self, x: &[f32], gradients: &mut Gradients, work: &mut Vec<f32>) -> f64 {
+        assert_eq!(x.len(), gradients.x.len(), "a gradient for each number");
+        assert_eq!(self.weights.len(), gradients.weights.len(), "a gradient for each weight");
+        let mut sum = 0.0;
+        self.each_block(x, |rows| {
+            sum += self.block_loss(x, rows, work);
+            self.subtract_targets(rows, gradients.scale, work);
+            self.block_backward(x, rows, work, gradients);
+        });
+        sum
+    }
 
     /// Leaves the block's probabilities in `work`.
     fn block_loss(&self, x: &[f32], rows: Rows, work: &mut Vec<f32>) -> f64 {
@@ -149,7 +191,8 @@ impl CrossEntropy<'_> {
         work.resize(BLOCK.max(rows.count) * classes, 0.0);
         let logits = &mut work[..rows.count * classes];
         if let Some(bias) = self.bias {
-            logits.chunks_exact_mut(classes.max(1)).for_each(|row| row.copy_from_slice(bias));
+            let rows = logits.chunks_exact_mut(classes.max(1)).zip(rows.first..);
+            rows.for_each(|(logits, row)| logits.copy_from_slice(&bias[self.group(row)]));
         }
         matmul(
             (logits, Layout::dense(rows.count, classes)),
@@ -173,7 +216,7 @@ impl CrossEntropy<'_> {
     }
 
     /// Probabilities become gradients of the logits.
-    fn to_gradient(&self, rows: Rows, scale: f32, work: &mut [f32]) {
+    fn subtract_targets(&self, rows: Rows, scale: f32, work: &mut [f32]) {
         let classes = self.classes();
         for (place, row) in work[..rows.count * classes].chunks_exact_mut(classes.max(1)).enumerate() {
             let weight = self.targets.weight(rows.first + place) * scale;
@@ -203,7 +246,9 @@ impl CrossEntropy<'_> {
         );
         let by_row = d_logits[..rows.count * classes].chunks_exact(classes.max(1));
         if let Some(d_bias) = gradients.bias.as_deref_mut() {
-            by_row.clone().for_each(|row| d_bias.iter_mut().zip(row).for_each(|(sum, d)| *sum += d));
+            for (d, row) in by_row.clone().zip(rows.first..) {
+                d_bias[self.group(row)].iter_mut().zip(d).for_each(|(sum, d)| *sum += d);
+            }
         }
         if let (Some(offsets), Some(d_offsets)) = (self.offsets, gradients.offsets.as_deref_mut()) {
             for (place, row) in by_row.enumerate() {
@@ -222,7 +267,7 @@ mod tests {
     use crate::kernel::tests::numbers;
 
     /// Inputs: x, weights, bias, offsets.
-    fn reference(loss: &CrossEntropy, given: &Numbers, scale: f64) -> f64 {
+    fn reference(loss: &Grouped, given: &Numbers, scale: f64) -> f64 {
         let (width, classes) = (loss.width, loss.classes());
         let rows = given[0].len() / width;
         let mut sum = 0.0;
@@ -230,7 +275,7 @@ mod tests {
             let mut z: Vec<f64> = (0..classes)
                 .map(|class| {
                     let dot = (0..width).map(|i| given[0][row * width + i] * given[1][class * width + i]);
-                    dot.sum::<f64>() + given[2].get(class).copied().unwrap_or(0.0)
+                    dot.sum::<f64>() + given[2].get(loss.group(row).start + class).copied().unwrap_or(0.0)
                 })
                 .collect();
             if let Some(offsets) = loss.offsets {
@@ -244,7 +289,7 @@ mod tests {
         sum * scale
     }
 
-    fn check(loss: &CrossEntropy, rows: usize) {
+    fn check(loss: &Grouped, rows: usize) {
         let x = numbers(rows * loss.width, 8);
         let bias = loss.bias.unwrap_or(&[]).to_vec();
         let offsets = loss.offsets.map_or(Vec::new(), |offsets| offsets.values.to_vec());
@@ -277,11 +322,20 @@ mod tests {
             targets: Targets::Class(&[6]),
             offsets: None,
         };
-        check(&plain, 1);
-        check(&CrossEntropy { targets: Targets::Class(&[0, IGNORE, 3]), bias: Some(&bias), ..plain }, 3);
+        check(&plain.alone(), 1);
+        check(
+            &CrossEntropy { targets: Targets::Class(&[0, IGNORE, 3]), bias: Some(&bias), ..plain }.alone(),
+            3,
+        );
+        let biases = numbers(2 * 7, 2);
+        let three = CrossEntropy { targets: Targets::Class(&[0, 5, 3]), bias: Some(&biases), ..plain };
+        check(&three.grouped(&[1, 0, 1]), 3);
         let sparse = Sparse { starts: &[0, 2, 2, 3], classes: &[1, 4, 0], values: &[0.5, 1.5, 0.25] };
         let offsets = Sparse { starts: &[0, 0, 1, 3], classes: &[2, 0, 6], values: &[1.0, -0.5, 2.0] };
-        check(&CrossEntropy { targets: Targets::Weighted(sparse), offsets: Some(offsets), ..plain }, 3);
+        check(
+            &CrossEntropy { targets: Targets::Weighted(sparse), offsets: Some(offsets), ..plain }.alone(),
+            3,
+        );
     }
 
     #[test]
@@ -289,6 +343,7 @@ mod tests {
         let weights = numbers(5 * 2, 1);
         let targets: Vec<u32> = (0..BLOCK as u32 + 3).map(|row| row % 5).collect();
         let targets = Targets::Class(&targets);
-        check(&CrossEntropy { weights: &weights, bias: None, width: 2, targets, offsets: None }, BLOCK + 3);
+        let plain = CrossEntropy { weights: &weights, bias: None, width: 2, targets, offsets: None };
+        check(&plain.alone(), BLOCK + 3);
     }
 }

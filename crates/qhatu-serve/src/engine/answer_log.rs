@@ -21,10 +21,10 @@ const KIND: &str = "recommendation";
 /// Answers that wait at most for the writer; beyond this a broken store costs answers, not memory.
 const MOST_WAITING: usize = 50_000;
 const EVERY: Duration = Duration::from_millis(200);
-/// How often answers that are too old are looked for, and how many are forgotten each time: the store
-/// syncs for each, and the new ones must not wait long.
+/// How often answers that are too old are looked for, and how many go in one step: each step is one sync,
+/// and the new ones are written between two steps, so that they do not wait long.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
-const FORGOTTEN_AT_ONCE: usize = 500;
+const FORGOTTEN_AT_ONCE: usize = 1_000;
 
 #[derive(Default)]
 struct Buffer {
@@ -126,9 +126,14 @@ impl Shared {
                 return;
             }
             if forgot.elapsed() > FORGET_EVERY {
-                forgot = Instant::now();
-                if let Err(error) = self.forget_old() {
-                    tracing::warn!(%error, "old answers could not be forgotten");
+                match self.forget_old(SystemTime::now()) {
+                    // As many as go in one step went: there may be more, and they go after the next writing.
+                    Ok(FORGOTTEN_AT_ONCE) => {}
+                    Ok(_) => forgot = Instant::now(),
+                    Err(error) => {
+                        forgot = Instant::now();
+                        tracing::warn!(%error, "old answers could not be forgotten");
+                    }
                 }
             }
         }
@@ -138,9 +143,9 @@ impl Shared {
         if batch.is_empty() {
             return;
         }
-        let entries: Vec<(String, Value)> =
-            batch.iter().map(|(id, answer)| (id.clone(), as_json(&**answer))).collect();
-        if let Err(error) = self.documents.put_many(KIND, &entries) {
+        let entries: Vec<(String, String)> =
+            batch.iter().map(|(id, answer)| (id.clone(), as_text(&**answer))).collect();
+        if let Err(error) = self.documents.put_texts(KIND, &entries) {
             tracing::error!(%error, answers = entries.len(), "served answers could not be stored; trying again");
             let mut buffer = self.lock();
             for (id, answer) in batch {
@@ -155,23 +160,59 @@ impl Shared {
         self.lock().writing = Arc::default();
     }
 
-    fn forget_old(&self) -> Result<(), ServeError> {
+    /// Forgets the oldest answers that are too old at `now`, one step of them; how many.
+    fn forget_old(&self, now: SystemTime) -> Result<usize, ServeError> {
         if self.keep_days == 0 {
-            return Ok(());
+            return Ok(0);
         }
         let age = Duration::from_secs(u64::from(self.keep_days) * 86_400);
-        let Some(oldest) = SystemTime::now().checked_sub(age) else { return Ok(()) };
+        let Some(oldest) = now.checked_sub(age) else { return Ok(0) };
         let first_kept = Ulid::from_datetime(oldest).to_string();
-        for document in self.documents.list(KIND, None, FORGOTTEN_AT_ONCE)? {
-            if document.key >= first_kept {
-                break;
-            }
-            self.documents.delete(KIND, &document.key)?;
+        let listed = self.documents.list(KIND, None, FORGOTTEN_AT_ONCE)?;
+        let old: Vec<String> =
+            listed.into_iter().map(|document| document.key).take_while(|key| *key < first_kept).collect();
+        if old.is_empty() {
+            return Ok(0);
         }
-        Ok(())
+        Ok(self.documents.delete_many(KIND, &old)?)
     }
+}
+
+fn as_text(answer: &impl Serialize) -> String {
+    serde_json::to_string(answer).expect("texts, numbers and lists with text keys are always JSON")
 }
 
 fn as_json(answer: &impl Serialize) -> Value {
     serde_json::to_value(answer).expect("texts, numbers and lists with text keys are always JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use qhatu_store::MemoryDocuments;
+
+    #[test]
+    fn answers_that_are_too_old_go_step_by_step_and_the_others_stay() {
+        let documents = Arc::new(MemoryDocuments::default());
+        let day = |number: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(number * 86_400);
+        let id = |time: SystemTime, number: u64| {
+            Ulid::from_parts(Ulid::from_datetime(time).timestamp_ms(), u128::from(number)).to_string()
+        };
+        let old = (0..2_500).map(|number| (id(day(100), number), Value::Null));
+        let young = (0..10).map(|number| (id(day(195), number), Value::Null));
+        documents.put_many(KIND, &old.chain(young).collect::<Vec<_>>()).unwrap();
+        let shared = Shared {
+            documents: Arc::<MemoryDocuments>::clone(&documents),
+            keep_days: 90,
+            buffer: Mutex::default(),
+            wake: Condvar::new(),
+            lost: AtomicU64::new(0),
+        };
+        let steps: Vec<usize> = (0..4).map(|_| shared.forget_old(day(200)).unwrap()).collect();
+        assert_eq!(steps, [1_000, 1_000, 500, 0]);
+        assert_eq!(documents.count(KIND).unwrap(), 10);
+        // A clock that jumped back takes nothing more away.
+        assert_eq!(shared.forget_old(day(1)).unwrap(), 0);
+        assert_eq!(documents.count(KIND).unwrap(), 10);
+    }
 }

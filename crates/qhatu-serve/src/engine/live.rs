@@ -77,6 +77,7 @@ impl Live {
         self.forget_old_visits(before);
         let mut features = self.features.lock().unwrap_or_else(PoisonError::into_inner);
         events.for_each(|event| features.apply(event));
+        features.forget_visits_before(Timestamp::from_millis(before));
     }
 
     fn apply(&self, event: &Event) {

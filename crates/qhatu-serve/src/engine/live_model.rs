@@ -175,6 +175,16 @@ impl LiveModels {
         self.shared.slots.first()?.1.get()
     }
 
+    /// The version that the first alias points at where it could not be loaded and none is live.
+    pub(crate) fn missing(&self) -> Option<String> {
+        let (_, slot) = self.shared.slots.first()?;
+        if slot.get().is_some() {
+            return None;
+        }
+        // While it is being loaded nobody can say yet.
+        slot.broken.try_lock().ok()?.clone()
+    }
+
     /// All aliases with what is live under each.
     pub(crate) fn all(&self) -> Vec<(String, Option<Arc<LiveModel>>)> {
         self.shared.slots.iter().map(|(alias, slot)| (alias.clone(), slot.get())).collect()

@@ -87,7 +87,8 @@ pub struct Readiness {
     pub items: usize,
     /// The version that answers; `popularity@live` while no model is live.
     pub model_version: String,
-    /// Why the replay broke off.
+    /// Why it is not ready: the replay broke off, or the first alias's model could not be loaded, so that
+    /// popularity answers in its place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
 }
@@ -185,8 +186,11 @@ impl Engine {
 
     /// How far the engine is from answering.
     pub fn readiness(&self) -> Readiness {
+        let replayed = self.replay.ready.load(Ordering::Acquire);
+        let missing = self.models.missing().filter(|_| replayed);
+        let broke_off = self.replay.fault.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Readiness {
-            ready: self.replay.ready.load(Ordering::Acquire),
+            ready: replayed && missing.is_none(),
             replayed: self.replay.done.load(Ordering::Relaxed),
             events: self.replay.all.load(Ordering::Relaxed),
             items: self.live.shelf().len(),
@@ -194,7 +198,7 @@ impl Engine {
                 .models
                 .first()
                 .map_or_else(|| FALLBACK.to_owned(), |model| model.version.clone()),
-            fault: self.replay.fault.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            fault: broke_off.or_else(|| missing.map(|version| format!("model {version} cannot be loaded"))),
         }
     }
 

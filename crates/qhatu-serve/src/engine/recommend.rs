@@ -5,10 +5,9 @@
 //! is missing to `k` is filled from the item's category, then from what sells now, then from the shelf:
 //! the list is empty only when nothing of the catalogue passes what the caller asked for.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 
-use qhatu_models::{History, Reason, top_k};
+use qhatu_models::{History, Reason, Scored};
 use qhatu_schema::{EventKind, ItemId, ItemIdx, Money, SessionId, Timestamp, UserId};
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
@@ -351,10 +350,6 @@ fn list(context: &Context, mut sieve: Sieve, source: Source) -> Vec<Candidate> {
     found
 }
 
-thread_local! {
-    static SCORES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
-
 fn from_model(context: &Context, sieve: &Sieve) -> Vec<Candidate> {
     let Some(model) = &context.model else { return Vec::new() };
     let mut items: Vec<ItemIdx> = Vec::with_capacity(context.evidence.len() + context.at_hand.len());
@@ -374,21 +369,18 @@ fn from_model(context: &Context, sieve: &Sieve) -> Vec<Candidate> {
     }
     let now = context.now.max(times.last().copied().unwrap_or(context.now));
     let history = History { items: &items, times: &times, now };
-    let best = SCORES.with_borrow_mut(|scores| {
-        scores.clear();
-        scores.resize(model.recommender.catalogue_size() + 1, 0.0);
-        model.recommender.score(&history, scores);
-        let barred = |idx: ItemIdx| !model.number(idx).is_some_and(|number| sieve.passes(number));
-        top_k(scores, context.k, barred)
-    });
+    let barred = |idx: ItemIdx| !model.number(idx).is_some_and(|number| sieve.passes(number));
+    let best = model.recommender.recommend(&history, context.k, &barred);
     // A score of exactly zero says that nothing is known of the item.
-    let told = best.into_iter().take_while(|scored| scored.score != 0.0 && scored.score.is_finite());
-    told.filter_map(|scored| {
+    let known = |scored: &&Scored| scored.score != 0.0 && scored.score.is_finite();
+    let told: Vec<ItemIdx> = best.iter().take_while(known).map(|scored| scored.item).collect();
+    let reasons = model.recommender.because_each(&history, &told);
+    let candidate = |(scored, reason): (&Scored, Reason)| {
         let number = model.number(scored.item)?;
-        let why = because(context, model, model.recommender.because(&history, scored.item), number);
+        let why = because(context, model, reason, number);
         Some(Candidate { number, score: scored.score, source: "model", why })
-    })
-    .collect()
+    };
+    best.iter().zip(reasons).filter_map(candidate).collect()
 }
 
 fn because(context: &Context, model: &LiveModel, reason: Reason, number: ItemNo) -> Why {

@@ -1,6 +1,7 @@
 //! HTTP: the router, built together with its description, and the server around it.
 
 mod catalogue;
+mod connection;
 mod event;
 mod extract;
 mod fault;
@@ -11,7 +12,6 @@ mod page;
 mod recommendation;
 mod request;
 
-use std::future::IntoFuture;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +22,6 @@ use axum::body::Bytes;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
@@ -34,6 +33,7 @@ use crate::engine::Engine;
 use crate::error::ServeError;
 use crate::metric::Metrics;
 use crate::pool::Pool;
+use connection::Connections;
 use guard::Guard;
 
 /// What every handler has at hand.
@@ -186,38 +186,23 @@ impl Server {
             tracing::warn!("no key is configured: listening on loopback only, and nobody is asked for a key");
         }
         listening(local);
-        let listener = listener.tap_io(|stream| {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "small packets may wait");
-            }
-        });
-        let (stopping, stopped) = tokio::sync::oneshot::channel::<()>();
-        let app = Arc::clone(&self.app);
-        let drain = Duration::from_secs(app.config.drain_timeout_seconds);
-        let serving = axum::serve(listener, self.router).with_graceful_shutdown(async move {
-            shutdown.await;
-            app.draining.store(true, Ordering::Relaxed);
-            tracing::info!("stopping: no new connections, finishing what is in progress");
-            let _ = stopping.send(());
-        });
-        let overdue = async {
-            // The sender goes away unsent only when serving ended by itself.
-            if stopped.await.is_ok() {
-                tokio::time::sleep(drain).await;
-            } else {
-                std::future::pending::<()>().await;
-            }
-        };
-        let outcome = tokio::select! {
-            outcome = serving.into_future() => outcome.map_err(failed),
-            () = overdue => {
-                tracing::warn!(seconds = drain.as_secs(), "requests were still in progress and were cut off");
-                Ok(())
-            }
-        };
+        let config = &self.app.config;
+        let header_timeout = Duration::from_secs(config.header_timeout_seconds);
+        let mut connections = Connections::new(self.router, header_timeout, config.max_connections);
+        tokio::select! {
+            () = connections.accept(&listener) => {}
+            () = shutdown => {}
+        }
+        drop(listener);
+        self.app.draining.store(true, Ordering::Relaxed);
+        tracing::info!("stopping: no new connections, finishing what is in progress");
+        let seconds = config.drain_timeout_seconds;
+        if !connections.drain(Duration::from_secs(seconds)).await {
+            tracing::warn!(seconds, "requests were still in progress and were cut off");
+        }
         self.app.engine.close();
         tracing::info!("stopped");
-        outcome
+        Ok(())
     }
 }
 

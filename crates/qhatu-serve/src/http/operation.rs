@@ -23,7 +23,8 @@ pub(crate) async fn livez() -> &'static str {
 
 /// Does it answer?
 ///
-/// 503 until the log is replayed and the model, or the built-in popularity, is warm.
+/// 503 until the log is replayed and the model is warm, and while the model that should answer cannot be
+/// loaded. A shop that has no model yet is answered by the built-in popularity; `model_version` says so.
 #[utoipa::path(
     get, path = "/readyz", tag = "Operation", security(()),
     responses(
@@ -39,7 +40,10 @@ pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Response {
     }
     let message = match (&readiness.fault, app.draining()) {
         (_, true) => "not ready: the server is stopping".to_owned(),
-        (Some(_), _) => "not ready: the replay broke off; the log says why".to_owned(),
+        (Some(_), _) if app.engine.check_ready().is_err() => {
+            "not ready: the replay broke off; the log says why".to_owned()
+        }
+        (Some(fault), _) => format!("not ready: {fault}; the log says why, and popularity answers meanwhile"),
         (None, _) => format!("not ready: {} of {} events replayed", readiness.replayed, readiness.events),
     };
     Fault::new(ErrorKind::Unavailable, message).into_response()

@@ -1,0 +1,49 @@
+//! What people who run a shop call models and groups, in Spanish and English. What is not listed keeps its own name.
+
+/// A text in both languages.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct Label {
+    pub(crate) es: String,
+    pub(crate) en: String,
+}
+
+const MODELS: &[(&str, &str, &str)] = &[
+    ("popularity", "Lo más vendido", "Best sellers"),
+    ("recent_popularity", "Lo más vendido últimamente", "Best sellers of late"),
+    ("own_frequency", "Lo que el cliente ya compraba", "What the shopper bought before"),
+    ("decayed_markov", "Qué se compra después de qué", "What is bought after what"),
+    ("item_knn", "Productos con los mismos compradores", "Products with the same buyers"),
+    ("ease", "Productos afines (EASE)", "Kindred products (EASE)"),
+    ("vmis_knn", "Pedidos parecidos (VMIS-kNN)", "Similar orders (VMIS-kNN)"),
+    ("sasrec", "Atención a la secuencia (SASRec)", "Attention to the sequence (SASRec)"),
+    ("blend", "Mezcla aprendida", "Learned blend"),
+];
+
+const GROUPS: &[(&str, &str, &str)] = &[
+    ("returning", "Clientes conocidos", "Known shoppers"),
+    ("new", "Clientes nuevos", "New shoppers"),
+    ("1-2", "1 o 2 pedidos", "1 or 2 orders"),
+    ("3-5", "3 a 5 pedidos", "3 to 5 orders"),
+    ("6-20", "6 a 20 pedidos", "6 to 20 orders"),
+    ("21+", "21 pedidos o más", "21 orders or more"),
+    ("head", "Los más vendidos", "Best sellers"),
+    ("middle", "Los de venta media", "Middle sellers"),
+    ("tail", "Los menos vendidos", "Slow sellers"),
+    ("unsold", "Aún sin ventas", "Not sold before"),
+];
+
+/// The name of a model.
+pub(crate) fn model(name: &str) -> Label {
+    find(MODELS, name)
+}
+
+/// The name of a slice's group.
+pub(crate) fn group(name: &str) -> Label {
+    find(GROUPS, name)
+}
+
+fn find(list: &[(&str, &str, &str)], name: &str) -> Label {
+    let known = list.iter().find(|(known, ..)| *known == name);
+    let (es, en) = known.map_or((name, name), |(_, es, en)| (es, en));
+    Label { es: es.to_owned(), en: en.to_owned() }
+}

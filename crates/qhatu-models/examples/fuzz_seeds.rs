@@ -1,0 +1,57 @@
+//! Writes a small file of each model into `fuzz/corpus/tensors`, where the fuzzer begins:
+//!
+//! ```text
+//! cargo run -p qhatu-models --example fuzz_seeds
+//! ```
+//!
+//! Six items, eight shoppers and forty days, so that files stay small enough to be changed in every place.
+
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use qhatu_models::{
+    Interactions, ModelError, Purchase, Recommender, Vocabulary, blend, decayed_markov, ease, item_knn,
+    own_frequency, popularity, recent_popularity, vmis_knn,
+};
+use qhatu_schema::{ItemId, ItemIdx};
+
+const DAY: i64 = 86_400_000;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/tensors");
+    fs::create_dir_all(&folder)?;
+    let data = shop();
+    for model in models(&data)? {
+        fs::write(folder.join(model.name()), model.save().to_bytes()?)?;
+    }
+    Ok(())
+}
+
+fn shop() -> Interactions {
+    let mut lines = Vec::new();
+    for user in 0..8 {
+        for order in 0..10 {
+            let item = ItemIdx(1 + (user + order * order) % 6);
+            lines.push(Purchase { time: DAY * i64::from(4 * order), user, order: user * 10 + order, item });
+        }
+    }
+    let names = (1..=6).filter_map(|number| ItemId::new(format!("i{number}")).ok());
+    Interactions::from_purchases(Arc::new(Vocabulary::new(names)), &lines, 40 * DAY)
+}
+
+fn models(data: &Interactions) -> Result<Vec<Box<dyn Recommender>>, ModelError> {
+    let mut short = blend::Config { horizon_days: 5.0, ..blend::Config::default() };
+    (short.trees.rounds, short.trees.min_rows_in_leaf) = (3, 1);
+    Ok(vec![
+        Box::new(popularity::Popularity::fit(data, &popularity::Config::default())),
+        Box::new(recent_popularity::RecentPopularity::fit(data, &recent_popularity::Config::default())),
+        Box::new(own_frequency::OwnFrequency::fit(data, &own_frequency::Config::default())),
+        Box::new(decayed_markov::DecayedMarkov::fit(data, &decayed_markov::Config::default())),
+        Box::new(item_knn::ItemKnn::fit(data, &item_knn::Config::default())),
+        Box::new(ease::Ease::fit(data, &ease::Config::default())?),
+        Box::new(vmis_knn::VmisKnn::fit(data, &vmis_knn::Config::default())?),
+        Box::new(blend::Blend::fit(data, &short, 1)?),
+    ])
+}

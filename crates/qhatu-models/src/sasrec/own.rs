@@ -1,0 +1,205 @@
+//! Buying again: what an item that the shopper bought before gets on top of its logit.
+//!
+//! `f = ln(1 + Σ e^(a_b + r_i + g))` over the shopper's purchases of item i: `a_b` by the bucket of the
+//! time since, `r_i` by the item (paint brushes wear out, lamps do not), `g = w · h` by what the
+//! sequence says of the shopper. An attention model must spell each item it wants to repeat through
+//! a bottleneck of `hidden_size` numbers; this way it points at it. (Repeating as a mode of its own: Ren et
+//! al., "RepeatNet", AAAI 2019.)
+//!
+//! With `S` the sum: `∂f ⁄ ∂(exponent of one purchase) = its e^… ⁄ (1 + S)`.
+
+use qhatu_nn::operation::cross_entropy::Offsets;
+
+use super::example::{Example, QUERY, bucket};
+
+/// Largest exponent.
+const MOST: f32 = 20.0;
+
+/// The parameters, their gradients, or where they lie.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Weights<T> {
+    /// By bucket of the time since.
+    pub(super) age: T,
+    /// By item, from item 1.
+    pub(super) item: T,
+    /// Weights of the hidden state.
+    pub(super) gate: T,
+}
+
+/// The purchases before each query, and what they add.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Own {
+    /// Per query where its distinct items begin; at last their number.
+    starts: Vec<usize>,
+    /// Item of each entry, from 0.
+    classes: Vec<u32>,
+    values: Vec<f32>,
+    /// Per query where its purchases begin; at last their number.
+    bought: Vec<usize>,
+    /// Entry and bucket of each purchase.
+    purchases: Vec<(u32, u8)>,
+    /// Room: for each item, its entry in the query at hand.
+    entries: Vec<u32>,
+    sums: Vec<f32>,
+}
+
+impl Own {
+    /// Forgets the queries of the last batch.
+    pub(super) fn clear(&mut self, catalogue_size: usize) {
+        self.starts.clear();
+        self.bought.clear();
+        self.classes.clear();
+        self.purchases.clear();
+        self.starts.push(0);
+        self.bought.push(0);
+        self.entries.resize(catalogue_size + 1, u32::MAX);
+    }
+
+    /// Adds one query of an example.
+    pub(super) fn add(&mut self, example: &Example, place: usize) {
+        let first = self.classes.len();
+        let now = example.times[place];
+        for (token, time) in example.tokens[..place].iter().zip(&example.times) {
+            if *token == QUERY {
+                continue;
+            }
+            let entry = &mut self.entries[*token as usize];
+            if *entry == u32::MAX {
+                *entry = self.classes.len() as u32;
+                self.classes.push(*token - 1);
+            }
+            self.purchases.push((*entry, bucket(now.saturating_sub(*time))));
+        }
+        self.classes[first..].iter().for_each(|class| self.entries[*class as usize + 1] = u32::MAX);
+        self.starts.push(self.classes.len());
+        self.bought.push(self.purchases.len());
+    }
+
+    /// Computes what is added, from the hidden state of each query.
+    pub(super) fn forward(&mut self, weights: &Weights<&[f32]>, hidden: &[f32]) -> Offsets<'_> {
+        self.sums.clear();
+        self.sums.resize(self.classes.len(), 0.0);
+        for (query, hidden) in hidden.chunks_exact(weights.gate.len()).enumerate() {
+            let gate = dot(weights.gate, hidden);
+            for &(entry, bucket) in &self.purchases[self.bought[query]..self.bought[query + 1]] {
+                let class = self.classes[entry as usize];
+                self.sums[entry as usize] += strength(weights, gate, bucket, class);
+            }
+        }
+        self.values.clear();
+        self.values.extend(self.sums.iter().map(|sum| sum.ln_1p()));
+        Offsets { starts: &self.starts, classes: &self.classes, values: &self.values }
+    }
+
+    /// How many entries there are.
+    pub(super) fn len(&self) -> usize {
+        self.classes.len()
+    }
+
+    /// Adds to the gradients, from those of what was added; those of the hidden states included.
+    pub(super) fn backward(
+        &self,
+        weights: &Weights<&[f32]>,
+        gradients: &mut Weights<&mut [f32]>,
+        d_values: &[f32],
+        (hidden, d_hidden): (&[f32], &mut [f32]),
+    ) {
+        let width = weights.gate.len();
+        let rows = hidden.chunks_exact(width).zip(d_hidden.chunks_exact_mut(width));
+        for (query, (hidden, d_hidden)) in rows.enumerate() {
+            let gate = dot(weights.gate, hidden);
+            let mut d_gate = 0.0;
+            for &(entry, bucket) in &self.purchases[self.bought[query]..self.bought[query + 1]] {
+                let class = self.classes[entry as usize];
+                let share = strength(weights, gate, bucket, class) / (1.0 + self.sums[entry as usize]);
+                let d = d_values[entry as usize] * share;
+                gradients.age[usize::from(bucket)] += d;
+                gradients.item[class as usize] += d;
+                d_gate += d;
+            }
+            for place in 0..width {
+                gradients.gate[place] += d_gate * hidden[place];
+                d_hidden[place] += d_gate * weights.gate[place];
+            }
+        }
+    }
+}
+
+fn strength(weights: &Weights<&[f32]>, gate: f32, bucket: u8, class: u32) -> f32 {
+    (weights.age[usize::from(bucket)] + weights.item[class as usize] + gate).min(MOST).exp()
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use qhatu_schema::ItemIdx;
+
+    use super::*;
+    use crate::recommender::History;
+
+    const HOUR: i64 = 3_600_000;
+
+    fn own() -> Own {
+        let items = [2, 1, 2].map(ItemIdx);
+        let history = History { items: &items, times: &[0, 0, 30 * HOUR], now: 90 * HOUR };
+        let example = Example::new(&history, 3, 10, true);
+        let mut own = Own::default();
+        own.clear(3);
+        example.queries.iter().for_each(|query| own.add(&example, query.place));
+        own
+    }
+
+    #[test]
+    fn gradients_are_those_of_finite_differences() {
+        let mut own = own();
+        // Parameters one behind another: age, item, gate, and the hidden states of three queries.
+        let mut all: Vec<f32> =
+            (0..32 + 3 + 2 + 6).map(|place| ((place * 37) % 11) as f32 / 11.0 - 0.5).collect();
+        let d_values: Vec<f32> = (0..own.len()).map(|entry| entry as f32 - 1.5).collect();
+        let split = |all: &[f32]| {
+            (all[..32].to_vec(), all[32..35].to_vec(), all[35..37].to_vec(), all[37..].to_vec())
+        };
+        let mut loss = |all: &[f32]| {
+            let (age, item, gate, hidden) = split(all);
+            let offsets = own.forward(&Weights { age: &age, item: &item, gate: &gate }, &hidden);
+            offsets.values.iter().zip(&d_values).map(|(v, d)| f64::from(*v) * f64::from(*d)).sum::<f64>()
+        };
+        let slopes: Vec<f64> = (0..all.len())
+            .map(|place| {
+                let middle = all[place];
+                all[place] = middle + 1e-2;
+                let above = loss(&all);
+                all[place] = middle - 1e-2;
+                let slope = (above - loss(&all)) / 2e-2;
+                all[place] = middle;
+                slope
+            })
+            .collect();
+        loss(&all);
+        let (age, item, gate, hidden) = split(&all);
+        let mut d = vec![0.0; all.len()];
+        let (d_weights, d_hidden) = d.split_at_mut(37);
+        let (d_age, rest) = d_weights.split_at_mut(32);
+        let (d_item, d_gate) = rest.split_at_mut(3);
+        own.backward(
+            &Weights { age: &age, item: &item, gate: &gate },
+            &mut Weights { age: d_age, item: d_item, gate: d_gate },
+            &d_values,
+            (&hidden, d_hidden),
+        );
+        for (place, (found, slope)) in d.iter().zip(slopes).enumerate() {
+            assert!((f64::from(*found) - slope).abs() < 1e-3, "{place}: {found} is not {slope}");
+        }
+    }
+
+    #[test]
+    fn each_query_knows_what_was_bought_before_it() {
+        let own = own();
+        assert_eq!(own.starts, [0, 0, 2, 4]);
+        assert_eq!(own.classes, [1, 0, 1, 0]);
+        assert_eq!(own.bought, [0, 0, 2, 5]);
+    }
+}

@@ -1,0 +1,369 @@
+//! Training: epochs over shuffled shoppers, early stopping on a validation period, a second training on
+//! everything, and a checkpoint after each epoch.
+//!
+//! The last `validation_days` before the end of the data validate: the network learns from what lies
+//! before, and after each epoch names what was bought in them. When that has not improved for `patience`
+//! epochs, the best epoch's number is known, and a second training on all data runs for as many.
+//! Where nobody bought in that period there is nothing to choose by, and `epochs` are run.
+//!
+//! A batch is cut into `parts`, each with its own gradients, which are added in order: the same seed
+//! gives the same bits on any number of threads. Shuffling and dropout are functions of seed, epoch and
+//! step, so that a training that was stopped goes on from its checkpoint as if it had not been.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use qhatu_nn::{AdamW, AdamWConfig, Decay, Parameters, Schedule, Stream, clip};
+use qhatu_schema::ItemIdx;
+use rayon::prelude::*;
+use rustc_hash::FxHashSet;
+use serde::{Deserialize, Serialize};
+
+use super::checkpoint;
+use super::example::Example;
+use super::network::{Network, Space};
+use super::trend::{Trend, combined};
+use super::{Config, NAME};
+use crate::DAY_MS;
+use crate::error::ModelError;
+use crate::interactions::Interactions;
+use crate::recommender::{History, top_k};
+
+/// Fewer shoppers than this validate nothing.
+const FEWEST_TO_VALIDATE: usize = 20;
+/// Places of the list that validates.
+const K: usize = 10;
+/// Parameters whose gradients are added up at a time.
+const STRIP: usize = 1 << 14;
+
+/// How far a training is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Progress {
+    /// Whether it is the second training, on all data.
+    pub refit: bool,
+    /// The epoch, from 0, and the most there may be.
+    pub epoch: u32,
+    /// The most epochs there may be.
+    pub epochs: u32,
+    /// Steps done in this epoch.
+    pub step: usize,
+    /// Steps of an epoch.
+    pub steps: usize,
+    /// Mean loss of this epoch so far.
+    pub loss: f64,
+    /// NDCG@10 on the validation period after the last whole epoch, mean of everything bought and what
+    /// is new to the shopper.
+    pub validation: Option<f64>,
+    /// Time left at the most; early stopping may end it sooner.
+    pub left: Duration,
+}
+
+/// What a training may use beside data and settings.
+pub struct Context<'a> {
+    /// Where a checkpoint is kept after each epoch, and looked for at the beginning.
+    pub checkpoint: Option<&'a Path>,
+    /// Called after each step; [`ControlFlow::Break`] ends the training with [`ModelError::Cancelled`].
+    pub progress: &'a mut dyn FnMut(&Progress) -> ControlFlow<()>,
+}
+
+/// How far the training is, as a checkpoint keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, Default)]
+pub(super) struct State {
+    /// Whether the second training runs.
+    pub(super) refit: bool,
+    /// Whole epochs of this training.
+    pub(super) epoch: u32,
+    /// The best epoch so far, counted from 1, and its figure.
+    pub(super) best: Option<(u32, f64)>,
+    /// The last epoch's figure.
+    pub(super) validation: Option<f64>,
+}
+
+/// Shoppers to learn from, and when it ends.
+struct Lesson {
+    examples: Vec<Example>,
+    trend: Trend,
+    until: i64,
+}
+
+/// A shopper of the validation period.
+struct Asked {
+    example: Example,
+    known: FxHashSet<ItemIdx>,
+    bought: FxHashSet<ItemIdx>,
+}
+
+/// What changes while training.
+pub(super) struct Trained {
+    pub(super) state: State,
+    pub(super) parameters: Parameters,
+    pub(super) optimizer: AdamW,
+}
+
+struct Trainer<'a> {
+    config: &'a Config,
+    seed: u64,
+    network: Network,
+    spaces: Vec<Space>,
+    gradients: Vec<f32>,
+    begun: Instant,
+    steps_done: u64,
+}
+
+/// Network, parameters and the trend's latest signs, fitted to the data.
+pub(super) fn train(
+    data: &Interactions,
+    config: &Config,
+    seed: u64,
+    context: &mut Context,
+) -> Result<(Network, Parameters, Vec<f32>), ModelError> {
+    let (network, _) = Network::new(config, data.items(), Stream::new(seed));
+    let mut trainer = Trainer {
+        config,
+        seed,
+        network,
+        spaces: (0..config.parts.max(1)).map(|_| Space::default()).collect(),
+        gradients: Vec::new(),
+        begun: Instant::now(),
+        steps_done: 0,
+    };
+    let start = data.until.saturating_sub((config.validation_days * DAY_MS) as i64);
+    let asked = asked(data, start, config);
+    let mut trained =
+        trainer.begin(data, State { refit: asked.len() < FEWEST_TO_VALIDATE, ..State::default() });
+    let stamp = checkpoint::stamp(data, config, seed);
+    if let Some(path) = context.checkpoint {
+        checkpoint::load(path, &stamp, &mut trained)?;
+    }
+    if !trained.state.refit {
+        let lesson = Lesson::new(&data.before(start), config);
+        while !trainer.is_over(&trained.state) {
+            trainer.epoch(&lesson, &mut trained, context)?;
+            trained.state.note(trainer.validate(&asked, &lesson.trend, &trained.parameters));
+            checkpoint::save(context.checkpoint, &stamp, &trained)?;
+        }
+        trained = trainer.begin(data, State { refit: true, epoch: 0, ..trained.state });
+    }
+    let lesson = Lesson::new(data, config);
+    let epochs = trained.state.best.map_or(config.epochs, |(epoch, _)| epoch);
+    while trained.state.epoch < epochs && !lesson.examples.is_empty() {
+        trainer.epoch(&lesson, &mut trained, context)?;
+        trained.state.epoch += 1;
+        checkpoint::save(context.checkpoint, &stamp, &trained)?;
+    }
+    Ok((trainer.network, trained.parameters, lesson.trend.latest().to_vec()))
+}
+
+impl State {
+    /// Notes an epoch's figure. Ties stay with the earlier epoch.
+    fn note(&mut self, validation: f64) {
+        self.epoch += 1;
+        self.validation = Some(validation);
+        if self.best.is_none_or(|(_, best)| validation > best) {
+            self.best = Some((self.epoch, validation));
+        }
+    }
+}
+
+impl Lesson {
+    fn new(data: &Interactions, config: &Config) -> Self {
+        let example = |sequence: &crate::Sequence| {
+            let history = History { items: &sequence.items, times: &sequence.times, now: data.until };
+            Example::new(&history, data.items(), config.max_length, false)
+        };
+        let examples = data.sequences.iter().map(example).collect();
+        Self { examples, trend: Trend::fit(data), until: data.until }
+    }
+
+    /// What a query of a time weighs.
+    fn weight(&self, config: &Config, time: i64) -> f32 {
+        if config.recency_half_life_days <= 0.0 {
+            return 1.0;
+        }
+        let days = (self.until.saturating_sub(time)) as f64 / DAY_MS;
+        (-days / config.recency_half_life_days).exp2() as f32
+    }
+}
+
+/// Shoppers with a history before `start` who bought afterwards.
+fn asked(data: &Interactions, start: i64, config: &Config) -> Vec<Asked> {
+    let asked = data.sequences.iter().filter_map(|sequence| {
+        let known = sequence.times.partition_point(|time| *time < start);
+        if known == 0 || known == sequence.items.len() {
+            return None;
+        }
+        let (items, times) = (&sequence.items[..known], &sequence.times[..known]);
+        Some(Asked {
+            example: Example::new(
+                &History { items, times, now: start },
+                data.items(),
+                config.max_length,
+                true,
+            ),
+            known: items.iter().copied().collect(),
+            bought: sequence.items[known..].iter().copied().collect(),
+        })
+    });
+    asked.collect()
+}
+
+impl Trainer<'_> {
+    /// Before the first epoch.
+    fn begin(&self, data: &Interactions, state: State) -> Trained {
+        let (_, parameters) = Network::new(self.config, data.items(), Stream::new(self.seed));
+        let optimizer =
+            AdamWConfig { beta2: 0.98, weight_decay: self.config.weight_decay, ..Default::default() };
+        Trained { state, optimizer: AdamW::new(&parameters, optimizer), parameters }
+    }
+
+    fn is_over(&self, state: &State) -> bool {
+        let best = state.best.map_or(0, |(epoch, _)| epoch);
+        state.epoch >= self.config.epochs || state.epoch >= best + self.config.patience.max(1)
+    }
+
+    fn epoch(
+        &mut self,
+        lesson: &Lesson,
+        trained: &mut Trained,
+        context: &mut Context,
+    ) -> Result<(), ModelError> {
+        let State { refit, epoch, .. } = trained.state;
+        let stream = Stream::new(self.seed).child(u64::from(refit)).child(u64::from(epoch));
+        let order = stream.shuffled(lesson.examples.len());
+        let batches: Vec<&[usize]> = order.chunks(self.config.batch_size.max(1)).collect();
+        let (mut loss, mut weight) = (0.0, 0.0);
+        for (step, batch) in batches.iter().enumerate() {
+            let (step_loss, step_weight) = self.step(lesson, batch, stream.child(step as u64 + 1), trained);
+            loss += step_loss;
+            weight += step_weight;
+            if !loss.is_finite() {
+                return Err(ModelError::Diverged { model: NAME, epoch: epoch + 1 });
+            }
+            let progress = self.progress(&trained.state, (step + 1, batches.len()), loss / weight);
+            if (context.progress)(&progress).is_break() {
+                return Err(ModelError::Cancelled { model: NAME });
+            }
+        }
+        Ok(())
+    }
+
+    fn progress(&mut self, state: &State, (step, steps): (usize, usize), loss: f64) -> Progress {
+        self.steps_done += 1;
+        let epochs = match (state.refit, state.best) {
+            (true, Some((best, _))) => best,
+            (false, Some((best, _))) => self.config.epochs.min(best + self.config.patience),
+            _ => self.config.epochs,
+        };
+        let of_this = u64::from(epochs.saturating_sub(state.epoch)) * steps as u64 - step as u64;
+        let of_refit = if state.refit { 0 } else { u64::from(state.best.map_or(epochs, |best| best.0)) };
+        let left = (of_this + of_refit * steps as u64) as f64 / self.steps_done as f64;
+        let left = Duration::try_from_secs_f64(self.begun.elapsed().as_secs_f64() * left).unwrap_or_default();
+        let (refit, epoch, validation) = (state.refit, state.epoch, state.validation);
+        Progress { refit, epoch, epochs, step, steps, loss, validation, left }
+    }
+
+    /// One step on a batch of shoppers: the sum of its losses, and of its weights.
+    fn step(
+        &mut self,
+        lesson: &Lesson,
+        batch: &[usize],
+        stream: Stream,
+        trained: &mut Trained,
+    ) -> (f64, f64) {
+        let config = self.config;
+        let horizon = (config.horizon_days * DAY_MS) as i64;
+        let shoppers: Vec<Example> = batch
+            .iter()
+            .map(|shopper| lesson.examples[*shopper].asked_at_random(horizon, stream.child(*shopper as u64)))
+            .collect();
+        let asked = |time: i64| (lesson.weight(config, time), lesson.trend.week(time));
+        let queries = shoppers.iter().flat_map(|shopper| {
+            shopper.queries.iter().map(|query| f64::from(asked(shopper.times[query.place]).0))
+        });
+        let total: f64 = queries.sum();
+        let (network, parameters) = (&self.network, trained.parameters.values());
+        let size = network.item_bias().of(parameters).len();
+        let [bias, factors] = [network.item_bias(), network.trend()].map(|slot| slot.of(parameters));
+        let biases = lesson.trend.biases(bias, factors);
+        let work = |(part, (space, shoppers)): (usize, (&mut Space, &Vec<&Example>))| {
+            space.batch.clear(size);
+            shoppers.iter().for_each(|shopper| space.batch.add(shopper, asked));
+            let stream = stream.child(u64::MAX).child(part as u64);
+            network.step(parameters, (&lesson.trend, &biases), stream, (1.0 / total) as f32, space)
+        };
+        let parts = cut(&shoppers, self.spaces.len());
+        let losses: Vec<f64> = self.spaces.par_iter_mut().zip(&parts).enumerate().map(work).collect();
+        self.add_up(parameters.len());
+        let scale = clip::scale(clip::global_norm(&self.gradients), config.max_grad_norm);
+        let rate = Schedule {
+            peak: config.learning_rate,
+            floor: 0.0,
+            warm_up: config.warmup_steps,
+            total: 0,
+            decay: Decay::Constant,
+        };
+        let rate = rate.rate(trained.optimizer.steps());
+        trained.optimizer.step(&mut trained.parameters, &self.gradients, rate, scale);
+        (losses.iter().sum(), total)
+    }
+
+    /// The parts' gradients, added in order.
+    fn add_up(&mut self, length: usize) {
+        self.gradients.resize(length, 0.0);
+        let spaces = &self.spaces;
+        self.gradients.par_chunks_mut(STRIP).enumerate().for_each(|(strip, sum)| {
+            let range = strip * STRIP..strip * STRIP + sum.len();
+            sum.copy_from_slice(&spaces[0].gradients[range.clone()]);
+            for space in &spaces[1..] {
+                sum.iter_mut().zip(&space.gradients[range.clone()]).for_each(|(sum, g)| *sum += g);
+            }
+        });
+    }
+
+    /// NDCG@10, mean of everything bought and what is new.
+    fn validate(&self, asked: &[Asked], trend: &Trend, parameters: &Parameters) -> f64 {
+        let slots = [self.network.item_bias(), self.network.trend()];
+        let [bias, factors] = slots.map(|slot| slot.of(parameters.values()));
+        let biases: Vec<f32> = combined(trend.latest(), bias, factors).collect();
+        let room = || (Space::default(), vec![f32::NEG_INFINITY; bias.len() + 1]);
+        let figures: Vec<[Option<f64>; 2]> = asked
+            .par_iter()
+            .map_init(room, |(space, scores), asked| {
+                scores[1..].copy_from_slice(&biases);
+                self.network.logits(parameters.values(), &asked.example, space, scores);
+                let fresh: FxHashSet<ItemIdx> = asked.bought.difference(&asked.known).copied().collect();
+                [
+                    ndcg(scores, &asked.bought, |_| false),
+                    ndcg(scores, &fresh, |item| asked.known.contains(&item)),
+                ]
+            })
+            .collect();
+        let mean = |target: usize| {
+            let found: Vec<f64> = figures.iter().filter_map(|figure| figure[target]).collect();
+            found.iter().sum::<f64>() / found.len().max(1) as f64
+        };
+        (mean(0) + mean(1)) / 2.0
+    }
+}
+
+/// The batch's shoppers in parts of about equally many tokens.
+fn cut(shoppers: &[Example], parts: usize) -> Vec<Vec<&Example>> {
+    let mut cut = vec![(0, Vec::new()); parts];
+    for shopper in shoppers {
+        let least = cut.iter_mut().min_by_key(|(tokens, _)| *tokens).expect("at least one part");
+        least.0 += shopper.tokens.len();
+        least.1.push(shopper);
+    }
+    cut.into_iter().map(|(_, shoppers)| shoppers).collect()
+}
+
+/// Binary gains; the ideal list holds as many relevant items as fit; nothing where nothing is relevant.
+fn ndcg(scores: &[f32], relevant: &FxHashSet<ItemIdx>, exclude: impl Fn(ItemIdx) -> bool) -> Option<f64> {
+    let gain = |place: usize| 1.0 / (place as f64 + 2.0).log2();
+    let list = top_k(scores, K, exclude).into_iter().enumerate();
+    let found: f64 =
+        list.filter(|(_, scored)| relevant.contains(&scored.item)).map(|(place, _)| gain(place)).sum();
+    let ideal: f64 = (0..relevant.len().min(K)).map(gain).sum();
+    (!relevant.is_empty()).then(|| found / ideal)
+}

@@ -1,0 +1,129 @@
+//! Fitted models and their lists for the test's shoppers; models of an interrupted training are taken up again.
+
+use std::fs;
+use std::path::Path;
+
+use qhatu_eval::Lists;
+use qhatu_models::{History, ModelError, Recommender, TensorFile, load_model, top_k};
+use qhatu_schema::ItemIdx;
+use qhatu_store::write_atomic;
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+use crate::config::{LEARNED, TrainConfig};
+use crate::data::ShopData;
+use crate::error::TrainError;
+use crate::fit;
+use crate::pipeline::Step;
+use crate::split::{Asked, TestSet};
+
+/// A fitted model with its lists.
+pub(crate) struct Judged {
+    pub(crate) model: Box<dyn Recommender>,
+    pub(crate) lists: Lists,
+}
+
+/// What is fitted on what.
+pub(crate) struct Task<'a> {
+    pub(crate) data: &'a ShopData,
+    pub(crate) test: &'a TestSet,
+    pub(crate) config: &'a TrainConfig,
+    /// Where fitted models are kept.
+    pub(crate) work: &'a Path,
+    /// The program that fits: another one starts anew.
+    pub(crate) code_version: &'a str,
+}
+
+/// Told of each model when its fitting begins, and of how it failed.
+pub(crate) trait Watch {
+    fn begin(&mut self, name: &str) -> Result<(), TrainError>;
+    fn failed(&mut self, name: &str, fault: &TrainError) -> Result<(), TrainError>;
+}
+
+/// Fits all models of the configuration, one after the other.
+pub(crate) fn fit_all(
+    task: &Task,
+    watch: &mut dyn Watch,
+    show: &mut dyn FnMut(Step),
+) -> Result<Vec<Judged>, TrainError> {
+    let mut judged = Vec::new();
+    for (number, name) in task.config.models.iter().enumerate() {
+        show(Step::Fit(name.clone(), number, task.config.models.len()));
+        watch.begin(name)?;
+        match fit_or_load(name, task, show) {
+            Ok(model) => {
+                let lists = lists(name, &*model, task.test, task.config.k);
+                judged.push(Judged { model, lists });
+            }
+            Err(fault) => {
+                watch.failed(name, &fault)?;
+                return Err(fault);
+            }
+        }
+    }
+    Ok(judged)
+}
+
+/// A model that an earlier training of the same data, split, settings and program fitted is loaded. Only the test's
+/// training rows are given to a model; the rows that judge are not within its reach.
+fn fit_or_load(
+    name: &str,
+    task: &Task,
+    show: &mut dyn FnMut(Step),
+) -> Result<Box<dyn Recommender>, TrainError> {
+    let stamp = task.stamp(name, &task.test.protocol);
+    let path = task.work.join(format!("{name}-{stamp}.safetensors"));
+    if let Ok(bytes) = fs::read(&path) {
+        let damaged = |fault: ModelError| TrainError::Work { path: path.clone(), fault: fault.to_string() };
+        let file = TensorFile::from_bytes(&bytes).map_err(|fault| damaged(fault.into()))?;
+        return load_model(&file).map_err(damaged);
+    }
+    let checkpoint = task.work.join(format!("{name}-{stamp}.checkpoint"));
+    let model = fit::fit(name, &task.test.train, task.config, Some(&checkpoint), show)?;
+    write_atomic(&path, &model.save().to_bytes().map_err(ModelError::from)?)?;
+    // The whole model stands; how far it was is of no more use.
+    drop(fs::remove_file(checkpoint));
+    Ok(model)
+}
+
+impl Task<'_> {
+    /// Fits a model on all data, the test window included.
+    pub(crate) fn refit(
+        &self,
+        name: &str,
+        show: &mut dyn FnMut(Step),
+    ) -> Result<Box<dyn Recommender>, TrainError> {
+        let all = self.data.interactions(self.data.end());
+        let checkpoint = self.work.join(format!("{name}-{}.checkpoint", self.stamp(name, "all data")));
+        let model = fit::fit(name, &all, self.config, Some(&checkpoint), show)?;
+        drop(fs::remove_file(checkpoint));
+        Ok(model)
+    }
+
+    /// What a fitted model depends on, as a short name. The seed only matters to those that are learned.
+    fn stamp(&self, name: &str, rows: &str) -> String {
+        let mut hash = Sha256::new();
+        let settings = fit::settings(name, self.config).to_string();
+        let seed = if LEARNED.contains(&name) { self.config.seed.to_string() } else { String::new() };
+        for text in [&self.data.fingerprint, rows, &settings, &seed, self.code_version] {
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(text);
+        }
+        hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// The lists of a model for every shopper of a test, `k` items each, on all threads.
+pub fn lists(name: &str, model: &dyn Recommender, test: &TestSet, k: usize) -> Lists {
+    let of = |shopper: &Asked| {
+        let mut scores = vec![0.0; model.catalogue_size() + 1];
+        model.score(&History { items: &shopper.items, times: &shopper.times, now: shopper.now }, &mut scores);
+        let known: rustc_hash::FxHashSet<ItemIdx> = shopper.items.iter().copied().collect();
+        let items = |exclude: &dyn Fn(ItemIdx) -> bool| -> Vec<u32> {
+            top_k(&scores, k, exclude).into_iter().map(|scored| scored.item.0).collect()
+        };
+        (items(&|_| false), items(&|item| known.contains(&item)))
+    };
+    let (all, new) = test.shoppers.par_iter().map(of).unzip();
+    Lists { name: name.to_owned(), baseline: !LEARNED.contains(&name), all, new }
+}

@@ -1,0 +1,6 @@
+//! The program as its users run it: commands, exit status, what is printed and what stands on disk.
+#![expect(clippy::unwrap_used, reason = "a test may stop where it fails")]
+
+mod models;
+mod shop;
+mod train;

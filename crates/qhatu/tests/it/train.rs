@@ -1,0 +1,116 @@
+//! `qhatu train` and `qhatu evaluate`: the same seed, the same bits; an interrupted training goes on; nothing is promoted
+//! that does not beat what is there.
+
+use std::time::{Duration, Instant};
+
+use crate::shop::Shop;
+
+#[test]
+fn a_seed_repeats_every_model_to_the_bit() {
+    let (one, two) = (Shop::new(), Shop::new());
+    one.succeed(&["train", "--seed", "7"]);
+    two.succeed(&["train", "--seed", "7"]);
+    assert!(one.work().len() >= 8, "{:?}", one.work().keys());
+    assert!(one.work() == two.work(), "the fitted models differ");
+    for alias in ["champion", "challenger"] {
+        assert!(one.alias(alias).is_some());
+        assert_eq!(one.alias(alias), two.alias(alias));
+    }
+    let before = two.work();
+    two.succeed(&["evaluate", "--seed", "8"]);
+    let (after, blend) = (two.work(), |name: &&String| name.starts_with("blend-"));
+    let blends: Vec<_> = after.keys().filter(blend).collect();
+    assert_eq!(blends.len(), 2, "another seed is another model");
+    assert_ne!(after[blends[0]], after[blends[1]]);
+    let popularities = |names: &std::collections::BTreeMap<String, Vec<u8>>| {
+        names.keys().filter(|name| name.starts_with("popularity-")).count()
+    };
+    assert_eq!((popularities(&before), popularities(&after)), (1, 1), "what has no seed is fitted once");
+}
+
+/// Killed at four places between the first model and the registration, each time gone on from.
+#[test]
+fn a_training_killed_in_the_middle_ends_as_an_uninterrupted_one() {
+    let (whole, broken) = (Shop::new(), Shop::new());
+    whole.succeed(&["train"]);
+    let mut interrupted = 0;
+    for fitted in [1, 3, 6, 8] {
+        let mut child = broken.start(&["train"]);
+        let patience = Instant::now();
+        while broken.work().len() < fitted && child.try_wait().unwrap().is_none() {
+            assert!(patience.elapsed() < Duration::from_secs(120), "nothing is fitted");
+        }
+        // SIGKILL: nothing of the program runs any more.
+        child.kill().unwrap();
+        interrupted += usize::from(!child.wait().unwrap().success());
+    }
+    assert!(interrupted >= 3, "only {interrupted} of 4 were still running");
+    broken.succeed(&["train"]);
+    assert!(broken.work() == whole.work(), "the fitted models differ");
+    for alias in ["champion", "challenger"] {
+        let files = |shop: &Shop| shop.alias(alias).unwrap().1;
+        assert_eq!(files(&broken), files(&whole), "{alias}");
+    }
+}
+
+#[test]
+fn what_does_not_beat_recent_popularity_is_no_first_champion() {
+    let shop = Shop::new();
+    let said = shop.succeed(&["train", "--models", "recent_popularity"]);
+    assert!(said.contains("is not promoted; not better: all.ndcg_at_10"), "{said}");
+    assert!(said.contains("of recent_popularity"), "{said}");
+    assert_eq!(shop.alias("champion"), None);
+    let missing = shop.fail(&["train", "--models", "popularity,blend"]);
+    assert!(missing.contains("the gate's baseline must be among them"), "{missing}");
+}
+
+#[test]
+fn what_does_not_beat_the_champion_is_not_promoted() {
+    let shop = Shop::new();
+    let first = shop.succeed(&["train"]);
+    assert!(first.contains("is promoted to champion; better: all.ndcg_at_10"), "{first}");
+    let champion = shop.alias("champion");
+    let second = shop.succeed(&["train", "--models", "recent_popularity,popularity"]);
+    assert!(second.contains("is not promoted; not better: all.ndcg_at_10"), "{second}");
+    assert!(second.contains("of champion v1 ("), "{second}");
+    assert_eq!(shop.alias("champion"), champion);
+}
+
+#[test]
+fn evaluate_judges_both_splits_and_earlier_days_and_registers_nothing() {
+    let shop = Shop::new();
+    let models = ["--models", "own_frequency,recent_popularity", "--json"];
+    let time = shop.json(&[&["evaluate", "--split", "time"], &models[..]].concat());
+    let one = shop.json(&[&["evaluate", "--split", "leave-one-out"], &models[..]].concat());
+    let early = shop.json(&[&["evaluate", "--until", "2026-06-01", "--k", "5"], &models[..]].concat());
+    assert_eq!(time["about"]["split"], "time");
+    assert_eq!(one["about"]["split"], "leave_one_out");
+    assert!(early["about"]["test_window"].as_str().unwrap().ends_with("2026-05-28"), "{}", early["about"]);
+    for (report, k) in [(&time, 10), (&one, 10), (&early, 5)] {
+        assert!(report["models"].as_array().unwrap().iter().all(|model| model["baseline"] == true));
+        for target in ["all", "new"] {
+            for measure in ["ndcg", "recall", "mrr", "map", "hit_rate", "coverage", "diversity", "novelty"] {
+                let found = &report["models"][0]["targets"][target][format!("{measure}_at_{k}")];
+                let of = |end: &str| found[end].as_f64().unwrap();
+                assert!(of("low") <= of("mean") && of("mean") <= of("high"), "{target} {measure}: {found}");
+                // Everyone hits, or every resample shows the same products: nothing varies.
+                let alike = measure == "coverage" || of("mean") == 1.0;
+                assert!(alike || of("low") < of("high"), "{target} {measure} has no interval: {found}");
+            }
+        }
+    }
+    for name in ["evaluation", "evaluation-leave-one-out", "evaluation-until-2026-06-01"] {
+        assert!(shop.data().join(format!("reports/{name}.html")).exists(), "{name}");
+        assert!(shop.data().join(format!("reports/{name}.json")).exists(), "{name}");
+    }
+    assert_eq!(shop.json(&["models", "list", "--json"]), serde_json::json!([]));
+    for (words, says) in [
+        (&["evaluate", "--models", "oracle"][..], "there is no model \"oracle\""),
+        (&["evaluate", "--models", "ease,ease"], "each model is named once"),
+        (&["evaluate", "--test-days", "500"], "lower [train] test_days"),
+        (&["evaluate", "--until", "2020-01-01"], "there is no paid purchase"),
+    ] {
+        let said = shop.fail(words);
+        assert!(said.contains(says), "{words:?}: {said}");
+    }
+}

@@ -1,0 +1,98 @@
+//! Requests: bodies of events, products, shoppers and recommendations, and queries, put before the real
+//! router over a shop in memory. Whatever comes, the answer is JSON and never a fault of the server.
+
+#![no_main]
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
+use libfuzzer_sys::fuzz_target;
+use qhatu_models::popularity::{Config, Popularity};
+use qhatu_models::{Interactions, Vocabulary};
+use qhatu_schema::ItemId;
+use qhatu_serve::{Clock, Engine, LoadedModel, ModelSource, Parts, ServeConfig, ServeError};
+use qhatu_store::{Documents, EventLog, MemoryDocuments, MemoryLog};
+use tower::ServiceExt;
+
+/// Requests after which the shop is made anew, so that what it remembers stays small.
+const REQUESTS: u32 = 5_000;
+
+const ROUTES: [(&str, &str); 6] = [
+    ("POST", "/v1/events"),
+    ("POST", "/v1/recommendations"),
+    ("GET", "/v1/recommendations?"),
+    ("POST", "/v1/items"),
+    ("POST", "/v1/users"),
+    ("GET", "/v1/users?"),
+];
+
+thread_local! {
+    static SHOP: RefCell<Option<(u32, Shop)>> = const { RefCell::new(None) };
+}
+
+struct Shop {
+    runtime: tokio::runtime::Runtime,
+    router: axum::Router,
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let Some((&choice, rest)) = bytes.split_first() else { return };
+    let (method, path) = ROUTES[usize::from(choice) % ROUTES.len()];
+    let in_query = path.ends_with('?');
+    let uri = if in_query { format!("{path}{}", String::from_utf8_lossy(rest)) } else { path.to_owned() };
+    let body = if in_query { Body::empty() } else { Body::from(rest.to_vec()) };
+    let request = Request::builder().method(method).uri(uri).header("content-type", "application/json");
+    let Ok(request) = request.body(body) else { return };
+    SHOP.with_borrow_mut(|kept| {
+        if kept.as_ref().is_none_or(|(left, _)| *left == 0) {
+            *kept = Some((REQUESTS, Shop::open()));
+        }
+        let Some((left, shop)) = kept else { return };
+        *left -= 1;
+        shop.ask(request);
+    });
+});
+
+impl Shop {
+    fn open() -> Self {
+        let documents: Arc<dyn Documents> = Arc::new(MemoryDocuments::default());
+        let log: Arc<dyn EventLog> = Arc::new(MemoryLog::default());
+        let config = ServeConfig { clock: Clock::LastEvent, score_threads: 1, ..ServeConfig::default() };
+        let parts = Parts { log, documents, declarations: Arc::default(), models: Box::new(OneModel) };
+        let engine = Engine::open(parts, config.clone()).expect("a shop in memory opens");
+        engine.wait().expect("it becomes ready");
+        let router = qhatu_serve::router(engine, config).expect("loopback needs no key");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        Self { runtime, router }
+    }
+
+    fn ask(&self, request: Request<Body>) {
+        let router = self.router.clone();
+        self.runtime.block_on(async move {
+            let Ok(response) = router.oneshot(request).await;
+            let status = response.status();
+            let body = to_bytes(response.into_body(), usize::MAX).await.expect("an answer ends");
+            assert!(!status.is_server_error(), "{status}: {}", String::from_utf8_lossy(&body));
+            serde_json::from_slice::<serde_json::Value>(&body).expect("an answer is JSON");
+        });
+    }
+}
+
+/// Popularity over nothing: every list comes from what the server itself knows.
+struct OneModel;
+
+impl ModelSource for OneModel {
+    fn current(&self, alias: &str) -> Result<Option<String>, ServeError> {
+        Ok((alias == "champion").then(|| "popularity@1".to_owned()))
+    }
+
+    fn load(&self, _alias: &str) -> Result<LoadedModel, ServeError> {
+        let names = (1..=8).filter_map(|number| ItemId::new(format!("i{number}")).ok());
+        let vocabulary = Arc::new(Vocabulary::new(names));
+        let interactions = Interactions::from_purchases(Arc::clone(&vocabulary), &[], 0);
+        let recommender = Box::new(Popularity::fit(&interactions, &Config {}));
+        Ok(LoadedModel { version: "popularity@1".to_owned(), vocabulary, recommender })
+    }
+}

@@ -1,0 +1,34 @@
+//! A model's file: tensors that are read come back from their bytes, and a model that loads scores.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use qhatu_models::{History, TensorFile, load_model, top_k};
+use qhatu_schema::ItemIdx;
+
+/// A catalogue larger than this is not scored here: a header may say so in a few bytes.
+const ITEMS_MAX: usize = 1 << 16;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(file) = TensorFile::from_bytes(bytes) else { return };
+    if let Ok(written) = file.to_bytes() {
+        let again = TensorFile::from_bytes(&written).expect("what was written is read");
+        // NaN is a number too, so bytes are compared.
+        assert_eq!(again.to_bytes().expect("it was written before"), written);
+    }
+    let Ok(model) = load_model(&file) else { return };
+    let size = model.catalogue_size();
+    if size > ITEMS_MAX {
+        return;
+    }
+    let items = [1, 2, 3, 2, u32::MAX].map(ItemIdx);
+    let times = [0, 1, 86_400_000, 1_700_000_000_000, i64::MAX];
+    let history = History { items: &items, times: &times, now: 1_700_000_000_000 };
+    let mut scores = vec![0.0; size + 1];
+    model.score(&history, &mut scores);
+    for scored in top_k(&scores, 5, |_| false) {
+        model.because(&history, scored.item);
+    }
+    model.similar_items(ItemIdx(1), 5);
+    load_model(&model.save()).expect("what a model saves is a model");
+});
