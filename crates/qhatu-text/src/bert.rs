@@ -52,7 +52,7 @@ pub struct Bert {
 /// What the passes keep, and room to work; kept from call to call.
 #[derive(Debug, Clone, Default)]
 pub struct BertSaved {
-    pub(crate) embedded: Vec<f32>,
+    embedded: Vec<f32>,
     norm: LayerNormSaved,
     /// What goes into each block, and what comes out of the last.
     pub(crate) hidden: Vec<Vec<f32>>,
@@ -170,7 +170,7 @@ impl Bert {
     }
 
     /// Adds to the gradients of the weights; `d` is the gradient of the outputs, and becomes that of what
-    /// the first block gets. Batch and pass are those of the forward pass, which must have kept.
+    /// the first block gets, the normed embeddings. Batch and pass are those of the forward pass, which must have kept.
     ///
     /// # Panics
     /// After a forward pass for the outputs alone.
@@ -191,16 +191,14 @@ impl Bert {
             block.backward(both, (pack, training), &saved.hidden[layer], d, &mut saved.blocks[layer]);
         }
         let mut d_embedded = Vec::new();
-        let mut before = std::mem::take(d);
         if let Some(dropout) = self.embedding_dropout(pass) {
-            dropout.apply(&mut before);
+            dropout.apply(d);
         }
         let input = (saved.embedded.as_slice(), &saved.norm);
-        self.norm.backward(parameters, gradients, input, &before, &mut d_embedded);
+        self.norm.backward(parameters, gradients, input, d, &mut d_embedded);
         embedding::backward(&d_embedded, &batch.ids, self.words.of_mut(gradients), width);
         embedding::backward(&d_embedded, &batch.positions, self.positions.of_mut(gradients), width);
         embedding::backward(&d_embedded, &batch.type_ids, self.types.of_mut(gradients), width);
-        *d = d_embedded;
     }
 
     /// `tanh` of the pooler's layer over each sequence's first output: sequences × hidden size; nothing where
