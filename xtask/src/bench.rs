@@ -3,6 +3,7 @@
 //! is made. A benchmark never fails a test run: a ratio below its goal is written down, not hidden.
 
 mod demo;
+mod features;
 mod http;
 mod import;
 mod knn;
@@ -16,6 +17,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::features::copy_catalogue;
 pub(crate) use self::import::{binary, target};
 pub(crate) use self::server::Server;
 use crate::process;
@@ -25,6 +27,7 @@ type Bench = (&'static str, &'static str, fn(&Path) -> Result<Vec<Row>, String>)
 
 const BENCHES: &[Bench] = &[
     ("import", "file import, Online Retail CSV, against pandas", import::run),
+    ("features", "features before each event of a log, against DuckDB", features::run),
     ("ingest", "durable ingest over HTTP, batches of 500 and of 1", http::ingest),
     (
         "latency",
