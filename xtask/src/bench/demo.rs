@@ -118,16 +118,18 @@ fn difference_rows(reports: &[Value], model: &str, target: &str) -> Option<Row> 
         all.find(|c| c["model"] == model && c["target"] == target && c["metric"] == "ndcg_at_10").cloned()
     };
     let comparisons: Vec<Value> = reports.iter().filter_map(found).collect();
-    let end = |name: &str| comparisons.iter().filter_map(|c| c["difference"][name].as_f64());
+    let end = |name: &str| {
+        let ends = comparisons.iter().filter_map(|c| c["difference"][name].as_f64());
+        Spread::of(&ends.collect::<Vec<f64>>())
+    };
     let baseline = comparisons.first()?["best_baseline"].as_str()?;
-    let (low, high) =
-        (end("low").fold(f64::INFINITY, f64::min), end("high").fold(f64::NEG_INFINITY, f64::max));
+    let (low, high) = (end("low").min, end("high").max);
     Some(Row {
         what: format!(
             "{model} less {baseline}, {target}, paired; 95 % intervals within {low:+.4} to {high:+.4}"
         ),
         unit: "NDCG@10".to_owned(),
-        ours: Spread::of(&end("mean").collect::<Vec<f64>>()),
+        ours: end("mean"),
         peer: None,
         ratio: None,
         goal: "every interval above 0".to_owned(),
@@ -171,7 +173,7 @@ fn estimate_row(what: String, estimate: &Value) -> Option<Row> {
     Some(Row { what, unit, ours, peer: None, ratio: None, goal: "reported".to_owned(), reached: None })
 }
 
-fn make(root: &Path, folder: &Path, seed: u64) -> Result<(), String> {
+pub(crate) fn make(root: &Path, folder: &Path, seed: u64) -> Result<(), String> {
     let (qhatu, dir, seed) = (binary(root), folder.to_string_lossy().into_owned(), seed.to_string());
     let args = ["demo", "--no-serve", "--dir", &dir, "--seed", &seed];
     process::read(root, &qhatu.to_string_lossy(), &args).map(drop)
