@@ -1,6 +1,5 @@
 //! What was written once opens for good: versions of every model as an earlier program wrote them
 //! (`examples/write_artifacts.rs`), checked by the registry, loaded, and asked for the list they gave then.
-#![expect(clippy::unwrap_used, reason = "a test may stop where it fails")]
 
 use std::collections::BTreeMap;
 use std::fs;
