@@ -2,6 +2,7 @@
 //! with the spread and kept as JSON in `benches/results/`, from which `docs/reference/benchmarks.md`
 //! is made. A benchmark never fails a test run: a ratio below its goal is written down, not hidden.
 
+mod bert;
 mod demo;
 mod engines;
 mod features;
@@ -39,6 +40,7 @@ const BENCHES: &[Bench] = &[
     ("swap", "a model swap under 500 requests a second", swap::run),
     ("engines", "embedded engines for the event log, in turns, behind the same group commit", engines::run),
     ("quality", "the demo's models on its time split, three seeds", demo::quality),
+    ("bert", "BERT encoding, MiniLM-L6's shape, against PyTorch and ONNX Runtime in f32", bert::run),
     ("demo", "the demo from the built binary to printed recommendations", demo::time),
 ];
 

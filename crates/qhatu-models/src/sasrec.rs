@@ -7,12 +7,12 @@
 //!
 //! Departures, for shops where people buy baskets:
 //! * The items of an order have no order among themselves; queries between the orders name the whole next
-//!   order ([`example`]).
+//!   order (`example`).
 //! * In place of learned positions, attention has a bias by the time between two purchases: whether
 //!   something is due again is a matter of weeks, not of places in a list. A query knows how long ago
 //!   the last order was.
 //! * Sequences are packed without padding.
-//! * Buying again is a part of the score by itself ([`own`]), and so is what sells now ([`trend`]).
+//! * Buying again is a part of the score by itself (`own`), and so is what sells now (`trend`).
 
 mod checkpoint;
 mod example;

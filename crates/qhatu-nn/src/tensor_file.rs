@@ -2,11 +2,13 @@
 //!
 //! Reading trusts nothing: header length, offsets, shapes and types are checked before a byte is
 //! copied (by the `safetensors` crate, and here for types), so that a damaged or hostile file is an
-//! error and never a panic or a large allocation.
+//! error and never a panic or a large allocation. Half-precision floats (F16, BF16) of published
+//! checkpoints are read as F32, which holds each of their values exactly.
 //!
 //! The same tensors and settings give the same bytes. The `safetensors` crate writes the entries of a header's metadata
-//! in an order that differs from run to run, so all settings go into a single entry, as JSON with sorted keys; a file
-//! with other entries, as other programs write them, is read with each of them as a setting.
+//! in an order that differs from run to run, so several settings go into a single entry, as JSON with sorted keys, and a
+//! single one (`format`, which other programs ask for) is an entry of its own; a file with other entries, as other
+//! programs write them, is read with each of them as a setting.
 
 use std::collections::BTreeMap;
 
@@ -45,7 +47,7 @@ pub enum TensorFileError {
         fault: String,
     },
     /// A tensor of numbers that are not read here.
-    #[error("tensor {name} holds {kind}, expected F32, U32 or I64")]
+    #[error("tensor {name} holds {kind}, expected F32, F16, BF16, U32 or I64")]
     Kind {
         /// The tensor.
         name: String,
@@ -146,8 +148,12 @@ impl TensorFile {
             Ok((*name, TensorView::new(*kind, shape.clone(), bytes).map_err(|fault| missing(name, fault))?))
         });
         let views = views.collect::<Result<Vec<_>, TensorFileError>>()?;
-        let settings = serde_json::to_string(&self.settings).map_err(damaged)?;
-        let entries = [(SETTINGS.to_owned(), settings)].into_iter().collect();
+        let entries = if self.settings.len() == 1 {
+            self.settings.clone().into_iter().collect()
+        } else {
+            let settings = serde_json::to_string(&self.settings).map_err(damaged)?;
+            [(SETTINGS.to_owned(), settings)].into_iter().collect()
+        };
         safetensors::serialize(views, Some(entries)).map_err(damaged)
     }
 
@@ -168,6 +174,8 @@ impl TensorFile {
             let data = view.data();
             let numbers = match view.dtype() {
                 Dtype::F32 => Numbers::F32(words(data).map(f32::from_le_bytes).collect()),
+                Dtype::F16 => Numbers::F32(words(data).map(u16::from_le_bytes).map(from_f16).collect()),
+                Dtype::BF16 => Numbers::F32(words(data).map(u16::from_le_bytes).map(from_bf16).collect()),
                 Dtype::U32 => Numbers::U32(words(data).map(u32::from_le_bytes).collect()),
                 Dtype::I64 => Numbers::I64(words(data).map(i64::from_le_bytes).collect()),
                 other => return Err(TensorFileError::Kind { name, kind: format!("{other:?}") }),
@@ -181,6 +189,23 @@ impl TensorFile {
 /// The data in pieces of N bytes; a rest that is no piece is left out (shapes were checked before).
 fn words<const N: usize>(data: &[u8]) -> impl Iterator<Item = [u8; N]> {
     data.as_chunks::<N>().0.iter().copied()
+}
+
+/// The value of IEEE 754's binary16.
+pub fn from_f16(bits: u16) -> f32 {
+    let sign = u32::from(bits & 0x8000) << 16;
+    let (exponent, fraction) = (u32::from(bits >> 10) & 0x1f, u32::from(bits & 0x3ff));
+    match exponent {
+        // Subnormal: fraction · 2⁻²⁴.
+        0 => f32::from_bits(sign | (fraction as f32 * 2.0_f32.powi(-24)).to_bits()),
+        0x1f => f32::from_bits(sign | 0x7f80_0000 | fraction << 13),
+        _ => f32::from_bits(sign | (exponent + 112) << 23 | fraction << 13),
+    }
+}
+
+/// The value of a bfloat16: the upper half of an F32.
+pub fn from_bf16(bits: u16) -> f32 {
+    f32::from_bits(u32::from(bits) << 16)
 }
 
 fn damaged(fault: impl ToString) -> TensorFileError {
@@ -237,6 +262,20 @@ mod tests {
         let mut file = TensorFile::default();
         file.put_f32("w", &[3, 5], vec![0.0; 14]);
         assert!(file.to_bytes().unwrap_err().to_string().contains('w'));
+    }
+
+    #[test]
+    fn half_precision_is_read_exactly() {
+        let read = |kind, bits: &[u16]| {
+            let data: Vec<u8> = bits.iter().flat_map(|bits| bits.to_le_bytes()).collect();
+            let view = TensorView::new(kind, vec![bits.len()], &data).unwrap();
+            let bytes = safetensors::serialize([("h", view)], None).unwrap();
+            TensorFile::from_bytes(&bytes).unwrap().f32("h").unwrap().to_vec()
+        };
+        let f16 = read(Dtype::F16, &[0x3c00, 0xc000, 0x7bff, 0x0001, 0x8000, 0x7c00, 0x3555]);
+        assert_eq!(f16, [1.0, -2.0, 65504.0, 2.0_f32.powi(-24), 0.0, f32::INFINITY, 0.333_251_95]);
+        assert!(read(Dtype::F16, &[0x7e00])[0].is_nan());
+        assert_eq!(read(Dtype::BF16, &[0x3f80, 0xc2f7]), [1.0, -123.5]);
     }
 
     proptest! {

@@ -20,6 +20,8 @@ pub(crate) enum Fault {
     #[error(transparent)]
     Registry(#[from] qhatu_registry::RegistryError),
     #[error(transparent)]
+    Text(#[from] qhatu_text::TextError),
+    #[error(transparent)]
     Serve(#[from] qhatu_serve::ServeError),
     #[error("cannot {action} {}: {source}", path.display())]
     Io { action: &'static str, path: PathBuf, source: std::io::Error },

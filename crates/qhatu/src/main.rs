@@ -15,6 +15,7 @@ mod models;
 mod progress;
 mod serve;
 mod shop;
+mod text;
 mod train;
 
 use std::process::ExitCode;
@@ -48,6 +49,8 @@ enum Command {
     Evaluate(evaluate::Args),
     /// Model versions: list, show, promote, roll back.
     Models(models::Args),
+    /// BERT for titles, descriptions and queries: import, encode, explain, pretrain, finetune.
+    Text(text::Args),
     /// Answer over HTTP.
     Serve(serve::Args),
 }
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Command::Train(args) => train::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Models(args) => models::run(&args),
+        Command::Text(args) => text::run(&args),
         Command::Serve(args) => serve::run(&args),
     };
     match done {

@@ -1,0 +1,239 @@
+//! BERT: embeddings of tokens, positions and types, blocks of attention over the whole text, a pooler, and
+//! the head that guesses hidden tokens.
+//!
+//! Devlin et al., BERT: Pre-training of Deep Bidirectional Transformers (2018). The layers are
+//! `qhatu-nn`'s, norm behind each sum; sequences are packed, not filled up, which gives the same numbers.
+
+use qhatu_nn::layer::{Block, BlockConfig, BlockSaved, LayerNorm, LayerNormSaved, Linear, NormPlace};
+use qhatu_nn::operation::attention::Pack;
+use qhatu_nn::operation::dropout::Dropout;
+use qhatu_nn::operation::embedding;
+use qhatu_nn::operation::linear::Widths;
+use qhatu_nn::{Initial, Parameters, Slot, Stream};
+
+use crate::{Batch, BertConfig, TextError};
+
+/// The head that guesses hidden tokens: a layer, its norm, then the tokens' own vectors and a bias.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MaskedLanguageHead {
+    /// The layer; its function is the model's `hidden_act`.
+    pub transform: Linear,
+    /// Its norm.
+    pub norm: LayerNorm,
+    /// A number for each token.
+    pub bias: Slot,
+}
+
+/// Which parts a model has beside the encoder, and how its weights begin.
+#[derive(Debug, Clone, Copy)]
+pub struct Parts {
+    /// The layer over `[CLS]`.
+    pub pooler: bool,
+    /// The head that guesses hidden tokens.
+    pub masked_language_head: bool,
+    /// Where first weights come from; without it they begin as 0, to be read from a checkpoint.
+    pub seed: Option<u64>,
+}
+
+/// A BERT and its weights.
+#[derive(Debug, Clone)]
+pub struct Bert {
+    config: BertConfig,
+    pub(crate) parameters: Parameters,
+    pub(crate) words: Slot,
+    pub(crate) positions: Slot,
+    pub(crate) types: Slot,
+    pub(crate) norm: LayerNorm,
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) pooler: Option<Linear>,
+    pub(crate) head: Option<MaskedLanguageHead>,
+}
+
+/// What the passes keep, and room to work; kept from call to call.
+#[derive(Debug, Clone, Default)]
+pub struct BertSaved {
+    pub(crate) embedded: Vec<f32>,
+    norm: LayerNormSaved,
+    /// What goes into each block, and what comes out of the last.
+    pub(crate) hidden: Vec<Vec<f32>>,
+    /// One for each block where something is done with them, one for all otherwise.
+    pub(crate) blocks: Vec<BlockSaved>,
+}
+
+impl BertSaved {
+    /// The last forward pass's outputs: tokens × hidden size.
+    pub fn output(&self) -> &[f32] {
+        self.hidden.last().map_or(&[], Vec::as_slice)
+    }
+}
+
+/// What a forward pass is for.
+#[derive(Debug, Clone, Copy)]
+pub enum Pass {
+    /// The outputs alone; the least memory.
+    Output,
+    /// A backward pass afterwards, or a look at the attention; nothing is dropped.
+    Keep,
+    /// A backward pass afterwards, with dropout by this stream.
+    Train(Stream),
+}
+
+impl Pass {
+    fn stream(self) -> Option<Stream> {
+        match self {
+            Self::Train(stream) => Some(stream),
+            _ => None,
+        }
+    }
+}
+
+/// The streams of dropout: the embeddings' number; blocks have their own from 0.
+const EMBEDDINGS: u64 = 1 << 32;
+
+impl Bert {
+    /// A BERT of this shape.
+    ///
+    /// # Errors
+    /// Where [`BertConfig::check`] refuses the shape.
+    pub fn new(config: BertConfig, parts: Parts) -> Result<Self, TextError> {
+        config.check()?;
+        let stream = Stream::new(parts.seed.unwrap_or(0));
+        let deviation = if parts.seed.is_some() { config.initializer_range } else { 0.0 };
+        let mut parameters = Parameters::default();
+        let width = config.hidden_size;
+        let mut table = |name: &str, rows: usize| {
+            parameters.add(name, &[rows, width], Initial::Normal(deviation), stream)
+        };
+        let words = table("embeddings.word_embeddings.weight", config.vocab_size);
+        let positions = table("embeddings.position_embeddings.weight", config.max_position_embeddings);
+        let types = table("embeddings.token_type_embeddings.weight", config.type_vocab_size);
+        let norm = LayerNorm::new(&mut parameters, "embeddings.LayerNorm", width, config.layer_norm_eps);
+        let shape = block_config(&config, deviation);
+        let blocks = (0..config.num_hidden_layers)
+            .map(|layer| Block::new(&mut parameters, &format!("encoder.layer.{layer}"), shape, stream))
+            .collect();
+        let square = Widths { inputs: width, outputs: width };
+        let pooler =
+            parts.pooler.then(|| Linear::new(&mut parameters, "pooler.dense", square, deviation, stream));
+        let head = parts.masked_language_head.then(|| {
+            let parameters = &mut parameters;
+            let name = "cls.predictions.transform";
+            MaskedLanguageHead {
+                transform: Linear::new(parameters, &format!("{name}.dense"), square, deviation, stream),
+                norm: LayerNorm::new(parameters, &format!("{name}.LayerNorm"), width, config.layer_norm_eps),
+                bias: parameters.add(
+                    "cls.predictions.bias",
+                    &[config.vocab_size],
+                    Initial::Constant(0.0),
+                    stream,
+                ),
+            }
+        });
+        Ok(Self { config, parameters, words, positions, types, norm, blocks, pooler, head })
+    }
+
+    /// The shape.
+    pub fn config(&self) -> &BertConfig {
+        &self.config
+    }
+
+    /// The weights.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// The outputs of all tokens, in `saved.output()`: tokens × hidden size.
+    pub fn forward(&self, batch: &Batch, pass: Pass, saved: &mut BertSaved) {
+        let (parameters, width) = (self.parameters.values(), self.config.hidden_size);
+        let BertSaved { embedded, norm, hidden, blocks } = saved;
+        embedded.resize(batch.tokens() * width, 0.0);
+        embedding::forward(self.words.of(parameters), &batch.ids, embedded, width);
+        embedding::add(self.positions.of(parameters), &batch.positions, embedded, width);
+        embedding::add(self.types.of(parameters), &batch.type_ids, embedded, width);
+        let kept = if matches!(pass, Pass::Output) { 1 } else { self.blocks.len() };
+        blocks.resize_with(kept, BlockSaved::default);
+        hidden.resize_with(kept + 1, Vec::new);
+        self.norm.forward(parameters, embedded, &mut hidden[0], norm);
+        if let Some(dropout) = self.embedding_dropout(pass) {
+            dropout.apply(&mut hidden[0]);
+        }
+        let pack = Pack::bidirectional(&batch.starts);
+        for (layer, block) in self.blocks.iter().enumerate() {
+            let place = layer.min(kept - 1);
+            let [x, y] = hidden.get_disjoint_mut([place, place + 1]).expect("two neighbours");
+            let training = pass.stream().map(|stream| stream.child(layer as u64));
+            block.forward(parameters, (pack, training), x, y, &mut blocks[place]);
+            if kept == 1 && layer + 1 < self.blocks.len() {
+                std::mem::swap(x, y);
+            }
+        }
+    }
+
+    /// Adds to the gradients of the weights; `d` is the gradient of the outputs, and becomes that of what
+    /// the first block gets. Batch and pass are those of the forward pass, which must have kept.
+    ///
+    /// # Panics
+    /// After a forward pass for the outputs alone.
+    pub fn backward(
+        &self,
+        batch: &Batch,
+        pass: Pass,
+        saved: &mut BertSaved,
+        gradients: &mut [f32],
+        d: &mut Vec<f32>,
+    ) {
+        let (parameters, width) = (self.parameters.values(), self.config.hidden_size);
+        assert_eq!(saved.blocks.len(), self.blocks.len(), "a pass that keeps what each block needs");
+        let pack = Pack::bidirectional(&batch.starts);
+        for (layer, block) in self.blocks.iter().enumerate().rev() {
+            let training = pass.stream().map(|stream| stream.child(layer as u64));
+            let both = (parameters, &mut *gradients);
+            block.backward(both, (pack, training), &saved.hidden[layer], d, &mut saved.blocks[layer]);
+        }
+        let mut d_embedded = Vec::new();
+        let mut before = std::mem::take(d);
+        if let Some(dropout) = self.embedding_dropout(pass) {
+            dropout.apply(&mut before);
+        }
+        let input = (saved.embedded.as_slice(), &saved.norm);
+        self.norm.backward(parameters, gradients, input, &before, &mut d_embedded);
+        embedding::backward(&d_embedded, &batch.ids, self.words.of_mut(gradients), width);
+        embedding::backward(&d_embedded, &batch.positions, self.positions.of_mut(gradients), width);
+        embedding::backward(&d_embedded, &batch.type_ids, self.types.of_mut(gradients), width);
+        *d = d_embedded;
+    }
+
+    /// `tanh` of the pooler's layer over each sequence's first output: sequences × hidden size; nothing where
+    /// the model has no pooler.
+    pub fn pooled(&self, batch: &Batch, output: &[f32]) -> Option<Vec<f32>> {
+        let width = self.config.hidden_size;
+        let first = |start: &usize| &output[start * width..][..width];
+        let starts = &batch.starts[..batch.sequences()];
+        let gathered: Vec<f32> = starts.iter().flat_map(first).copied().collect();
+        let mut pooled = Vec::new();
+        self.pooler?.forward(self.parameters.values(), &gathered, &mut pooled);
+        pooled.iter_mut().for_each(|value| *value = value.tanh());
+        Some(pooled)
+    }
+
+    fn embedding_dropout(&self, pass: Pass) -> Option<Dropout> {
+        let rate = self.config.hidden_dropout_prob;
+        let stream = pass.stream().filter(|_| rate > 0.0)?.child(EMBEDDINGS);
+        Some(Dropout { rate, stream })
+    }
+}
+
+fn block_config(config: &BertConfig, deviation: f32) -> BlockConfig {
+    BlockConfig {
+        hidden_size: config.hidden_size,
+        num_attention_heads: config.num_attention_heads,
+        intermediate_size: config.intermediate_size,
+        hidden_act: config.hidden_act,
+        layer_norm_eps: config.layer_norm_eps,
+        initializer_range: deviation,
+        norm: NormPlace::Behind,
+        buckets: 0,
+        hidden_dropout_prob: config.hidden_dropout_prob,
+        attention_probs_dropout_prob: config.attention_probs_dropout_prob,
+    }
+}

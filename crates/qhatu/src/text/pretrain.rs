@@ -1,0 +1,69 @@
+//! `qhatu text pretrain`: a BERT from nothing, out of the shop's own texts.
+
+use std::path::PathBuf;
+
+use qhatu_text::{Bert, BertConfig, Normalizer, Parts, TextEncoder, Tokenizer, WordPieceTrainer};
+
+use super::training::{Settings, Watch};
+use crate::fault::Fault;
+use crate::shop::say;
+use crate::text::lines;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Texts, one a line: titles, descriptions, queries; `-` for standard input.
+    texts: PathBuf,
+    /// Where the model goes, in Hugging Face's layout.
+    #[arg(long, short)]
+    out: PathBuf,
+    /// Tokens of the vocabulary, learned from the texts.
+    #[arg(long, default_value_t = 8_000)]
+    vocab_size: usize,
+    /// Upper and lower case, and accents, are told apart.
+    #[arg(long)]
+    cased: bool,
+    /// Width of a token's vector.
+    #[arg(long, default_value_t = 128)]
+    hidden_size: usize,
+    /// Blocks.
+    #[arg(long, default_value_t = 2)]
+    num_hidden_layers: usize,
+    /// Heads of the attention.
+    #[arg(long, default_value_t = 2)]
+    num_attention_heads: usize,
+    /// The highest learning rate.
+    #[arg(long, default_value_t = 1e-3)]
+    learning_rate: f32,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), Fault> {
+    let texts = lines::read(&args.texts)?;
+    let mut encoder = begin(args, &texts)?;
+    let config = args.settings.config(args.learning_rate);
+    let state = args.settings.state.as_deref().map(|path| (path, args.settings.every));
+    let mut watch = Watch::begin("pretrain");
+    encoder.pretrain(&texts, config, state, |progress| watch.see(progress))?;
+    watch.end();
+    encoder.write(&args.out)?;
+    say(format!("{} is ready, made of {} texts", args.out.display(), texts.len()));
+    Ok(())
+}
+
+/// The vocabulary of the texts, and a BERT whose weights come from the seed.
+fn begin(args: &Args, texts: &[String]) -> Result<TextEncoder, Fault> {
+    let normalizer = if args.cased { Normalizer::CASED } else { Normalizer::UNCASED };
+    let trainer = WordPieceTrainer { vocab_size: args.vocab_size, normalizer, ..WordPieceTrainer::default() };
+    let vocabulary = trainer.train(texts.iter().map(String::as_str))?;
+    let config = BertConfig {
+        vocab_size: vocabulary.len(),
+        hidden_size: args.hidden_size,
+        num_hidden_layers: args.num_hidden_layers,
+        num_attention_heads: args.num_attention_heads,
+        intermediate_size: 4 * args.hidden_size,
+        ..BertConfig::default()
+    };
+    let parts = Parts { pooler: false, masked_language_head: true, seed: Some(args.settings.seed) };
+    Ok(TextEncoder::new(Tokenizer::new(vocabulary, normalizer)?, Bert::new(config, parts)?)?)
+}

@@ -1,0 +1,114 @@
+//! BERT encoding, MiniLM-L6's shape: ours against PyTorch and ONNX Runtime in f32, two threads each, asked in
+//! turn in one run.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use super::{Row, Spread};
+use crate::{process, tools};
+
+/// Sequences, tokens of each, repetitions a round.
+const SHAPES: [(usize, usize, usize); 3] = [(32, 32, 3), (8, 128, 3), (1, 16, 20)];
+const ROUNDS: usize = 6;
+
+/// A program that is asked by a line and answers by a line.
+struct Asked {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Asked {
+    fn start(root: &Path, program: &str, args: &[&str]) -> Result<Self, String> {
+        let mut child = Command::new(program)
+            .args(args)
+            .current_dir(root)
+            .env("RAYON_NUM_THREADS", "2")
+            .env("OMP_NUM_THREADS", "2")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("cannot start {program}: {error}"))?;
+        let input = child.stdin.take().ok_or("no standard input")?;
+        let output = BufReader::new(child.stdout.take().ok_or("no standard output")?);
+        Ok(Self { child, input, output })
+    }
+
+    fn line(&mut self) -> Result<String, String> {
+        let mut line = String::new();
+        self.output.read_line(&mut line).map_err(|error| format!("cannot read an answer: {error}"))?;
+        if line.is_empty() {
+            return Err("a program ended before it answered; what it said stands above".to_owned());
+        }
+        Ok(line.trim().to_owned())
+    }
+
+    /// Milliseconds of each repetition.
+    fn ask(&mut self, (sequences, tokens, repetitions): (usize, usize, usize)) -> Result<Vec<f64>, String> {
+        writeln!(self.input, "{sequences} {tokens} {repetitions}").map_err(|error| error.to_string())?;
+        let answer = self.line()?;
+        let numbers = answer.split_whitespace().map(str::parse::<f64>).collect::<Result<Vec<_>, _>>();
+        numbers.map_err(|error| format!("{answer:?} are no milliseconds: {error}"))
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+pub(crate) fn run(root: &Path) -> Result<Vec<Row>, String> {
+    let build = ["build", "--release", "--locked", "-p", "qhatu-text", "--example", "bert_speed"];
+    process::run(root, "cargo", &build)?;
+    let own = super::binary(root).with_file_name("examples").join("bert_speed");
+    let python = tools::peer_python(root, "bert")?.to_string_lossy().into_owned();
+    let mut ours = Asked::start(root, &own.to_string_lossy(), &[])?;
+    let mut peers = Vec::new();
+    for (kind, goal) in [("torch", 1.2), ("onnx", 1.0)] {
+        let mut peer = Asked::start(root, &python, &["benches/peers/bert_encode.py", kind])?;
+        peers.push((peer.line()?, goal, peer));
+    }
+    let mut rows = Vec::new();
+    for shape in SHAPES {
+        rows.extend(compare(&mut ours, &mut peers, shape)?);
+    }
+    Ok(rows)
+}
+
+fn compare(
+    ours: &mut Asked,
+    peers: &mut [(String, f64, Asked)],
+    shape: (usize, usize, usize),
+) -> Result<Vec<Row>, String> {
+    let mut own = Vec::new();
+    let mut theirs = vec![Vec::new(); peers.len()];
+    for round in 0..=ROUNDS {
+        let mut found = vec![ours.ask(shape)?];
+        for (_, _, peer) in peers.iter_mut() {
+            found.push(peer.ask(shape)?);
+        }
+        // The first round warms up.
+        if round > 0 {
+            own.append(&mut found[0]);
+            theirs.iter_mut().zip(&mut found[1..]).for_each(|(all, some)| all.append(some));
+        }
+    }
+    let own = Spread::of(&own);
+    let row = |((name, goal, _), theirs): (&(String, f64, Asked), &Vec<f64>)| {
+        let peer = Spread::of(theirs);
+        let ratio = peer.median / own.median;
+        Row {
+            what: format!("encode {} × {} tokens", shape.0, shape.1),
+            unit: "ms".to_owned(),
+            ours: own,
+            peer: Some((name.clone(), peer)),
+            ratio: Some(ratio),
+            goal: format!("≥ {goal:.1} ×"),
+            reached: Some(ratio >= *goal),
+        }
+    };
+    Ok(peers.iter().zip(&theirs).map(row).collect())
+}
