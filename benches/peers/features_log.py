@@ -4,7 +4,7 @@
 
 Reads the lake in BASE_DATA (Online Retail after import), repeats its purchases for other shoppers on other
 days, and puts views, searches, clicks, carts and impressions of four products around them, all by hash and
-so the same every time. Half of the repeats are visitors without a name who buy nothing. Writes DATA/lake as
+so the same every time. Fewer events than one repeat are those of a part of the orders. Half of the repeats are visitors without a name who buy nothing. Writes DATA/lake as
 qhatu lays it out: a folder for each Lima day, events by time and id, and the manifest.
 """
 
@@ -15,6 +15,7 @@ import sys
 
 import duckdb
 
+# Events for each line that is bought; a visitor without a name leaves one less.
 PER_LINE = 4.75
 DAY = 86_400_000
 
@@ -22,7 +23,8 @@ EVENTS = """
 CREATE TABLE made AS SELECT *, ((ms - 5 * 3600000) // {day})::INT AS day FROM (
 WITH base AS (
     SELECT epoch_ms(time) AS ms, user_id, item_id, quantity, price, currency, order_id, state,
-           row_number() OVER (ORDER BY event_id) AS line FROM '{base}/lake/events/*/*.parquet'),
+           row_number() OVER (ORDER BY event_id) AS line
+    FROM '{base}/lake/events/*/*.parquet' WHERE hash(order_id) % 1000 < {kept}),
 span AS (SELECT min(ms) AS low, (max(ms) - min(ms)) // {day} + 1 AS days FROM base),
 copies AS (
     SELECT line, copy, copy % 2 = 1 AS nameless, item_id, quantity, price, currency, state,
@@ -70,7 +72,8 @@ def main():
     db.execute("SET threads = 2; SET memory_limit = '6GB'; SET TimeZone = 'UTC'")
     lines = db.execute(f"SELECT count(*) FROM '{base}/lake/events/*/*.parquet'").fetchone()[0]
     copies = max(1, round(wanted / (lines * (PER_LINE - 0.5))))
-    db.execute(EVENTS.format(base=base, copies=copies, day=DAY))
+    kept = min(1000, round(1000 * wanted / (lines * PER_LINE)))
+    db.execute(EVENTS.format(base=base, copies=copies, kept=kept, day=DAY))
     parts = {}
     for (day,) in db.execute("SELECT DISTINCT day FROM made ORDER BY day").fetchall():
         folder = f"day={db.execute(f'SELECT DATE {chr(39)}1970-01-01{chr(39)} + {day}').fetchone()[0]}"

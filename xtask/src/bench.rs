@@ -4,6 +4,8 @@
 
 mod bert;
 mod demo;
+mod engines;
+mod features;
 mod http;
 mod import;
 mod knn;
@@ -17,6 +19,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::features::copy_catalogue;
 pub(crate) use self::import::{binary, target};
 pub(crate) use self::server::Server;
 use crate::process;
@@ -26,6 +29,7 @@ type Bench = (&'static str, &'static str, fn(&Path) -> Result<Vec<Row>, String>)
 
 const BENCHES: &[Bench] = &[
     ("import", "file import, Online Retail CSV, against pandas", import::run),
+    ("features", "features before each event of a log, against DuckDB", features::run),
     ("ingest", "durable ingest over HTTP, batches of 500 and of 1", http::ingest),
     (
         "latency",
@@ -34,6 +38,7 @@ const BENCHES: &[Bench] = &[
     ),
     ("knn", "session-kNN: the kernel against the published algorithm, and over HTTP", knn::run),
     ("swap", "a model swap under 500 requests a second", swap::run),
+    ("engines", "embedded engines for the event log, in turns, behind the same group commit", engines::run),
     ("quality", "the demo's models on its time split, three seeds", demo::quality),
     ("bert", "BERT encoding, MiniLM-L6's shape, against PyTorch and ONNX Runtime in f32", bert::run),
     ("demo", "the demo from the built binary to printed recommendations", demo::time),
@@ -106,7 +111,9 @@ pub(crate) fn run(root: &Path, name: &str) -> Result<(), String> {
             names.join("\n")
         ));
     }
-    process::run(root, "cargo", &["build", "--release", "--locked", "-p", "qhatu"])?;
+    if chosen.iter().any(|bench| bench.0 != "engines") {
+        process::run(root, "cargo", &["build", "--release", "--locked", "-p", "qhatu"])?;
+    }
     for (name, about, bench) in chosen {
         eprintln!("== bench {name}: {about}");
         let rows = bench(root)?;

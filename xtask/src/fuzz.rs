@@ -19,9 +19,9 @@ use crate::process;
 const SECONDS: u64 = 60;
 /// Targets that run side by side.
 const AT_ONCE: usize = 2;
-const RUSTFLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+const RUSTFLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
-    -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing";
+    -Cllvm-args=-sanitizer-coverage-trace-compares";
 
 /// A target's name, and how it ended.
 pub(crate) type Checked = (String, Result<(), String>);

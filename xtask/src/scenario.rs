@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::bench::{Server, binary, target};
+use crate::bench::{Server, binary, copy_catalogue, target};
 use crate::{process, tools};
 
 /// The demo's last purchase, plus a millisecond: what its feature tables are as of.
@@ -27,8 +27,10 @@ pub(crate) fn run(root: &Path) -> Result<Vec<Checked>, String> {
         ("demo from an empty folder", demo_prints_lists(root, &demo)),
         ("demo again goes on where it was", demo_again_is_quick(root, &demo)),
         ("lake and features read by DuckDB and pandas", {
-            process::run(root, &python, &["tests/python/lake_check.py", &data, AS_OF])
+            features_with_rows(root, &demo, AS_OF)
+                .and_then(|()| process::run(root, &python, &["tests/python/lake_check.py", &data, AS_OF]))
         }),
+        ("features of a log with visits, read by DuckDB", visits_checked(root, &python, &demo)),
     ];
     let programs =
         binary(root).parent().map_or_else(String::new, |folder| folder.to_string_lossy().into_owned());
@@ -80,6 +82,29 @@ fn demo_prints_lists(root: &Path, dir: &str) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// The feature tables as of a time, and what was known before each event.
+fn features_with_rows(root: &Path, dir: &str, as_of: &str) -> Result<(), String> {
+    // SQL writes a space before the hour and an offset of hours alone.
+    let as_of = format!("{}:00", as_of.replacen(' ', "T", 1));
+    let qhatu = binary(root).to_string_lossy().into_owned();
+    process::read(root, &qhatu, &["features", "--rows", "--as-of", &as_of, "--dir", dir]).map(drop)
+}
+
+/// The demo has purchases only: a log generated around them has views, searches, clicks, carts, lists
+/// and visits too, as of a moment in its middle.
+fn visits_checked(root: &Path, python: &str, demo: &str) -> Result<(), String> {
+    const AS_OF: &str = "2011-06-01 17:00:00.000+00";
+    let shop = root.join("target/scenario/visits").to_string_lossy().into_owned();
+    let data = format!("{shop}/data");
+    let qhatu = binary(root).to_string_lossy().into_owned();
+    process::read(root, &qhatu, &["init", &shop])?;
+    let base = format!("{demo}/data");
+    copy_catalogue(root, &base, &data)?;
+    let made = process::read(root, python, &["benches/peers/features_log.py", &base, &data, "300000"])?;
+    features_with_rows(root, &shop, AS_OF)?;
+    process::run(root, python, &["tests/python/lake_check.py", &data, AS_OF, made.trim()])
 }
 
 fn demo_again_is_quick(root: &Path, dir: &str) -> Result<(), String> {

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use crate::{fuzz, process, scenario, tidy};
+use crate::{fuzz, process, scenario, tidy, tools};
 
 #[derive(Default)]
 struct Count {
@@ -41,6 +41,8 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
         "documentation",
         command(root, &["doc", "--workspace", "--no-deps", "--locked"], &[("RUSTDOCFLAGS", "-D warnings")]),
     );
+    // Some tests read what these packages bring, so they come first.
+    count.check("python packages", tools::python(root).map(drop));
     cargo_tests(root, &mut count)?;
     match scenario::run(root) {
         Ok(checked) => checked.into_iter().for_each(|(name, outcome)| count.check(name, outcome)),

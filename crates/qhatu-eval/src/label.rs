@@ -32,6 +32,25 @@ const GROUPS: &[(&str, &str, &str)] = &[
     ("unsold", "Aún sin ventas", "Not sold before"),
 ];
 
+const ABOUT: &[(&str, &str, &str)] = &[
+    ("shop", "Tienda", "Shop"),
+    ("split", "Prueba (time: los últimos días, para todos)", "Test (time: the last days, for everyone)"),
+    ("test_window", "Días de la prueba", "Days of the test"),
+    ("returning_shoppers", "Clientes conocidos, evaluados", "Known shoppers judged"),
+    ("new_shoppers", "Clientes nuevos, evaluados aparte", "New shoppers, judged apart"),
+    ("shoppers_learned_from", "Clientes de los que se aprendió", "Shoppers learned from"),
+    ("items", "Productos", "Products"),
+    ("purchases", "Compras (líneas)", "Purchases (lines)"),
+    ("seed", "Semilla", "Seed"),
+    ("data_fingerprint", "Huella de los datos", "Fingerprint of the data"),
+    ("code_version", "Versión del programa", "Version of the program"),
+];
+
+/// What a line of the report's origin says.
+pub(crate) fn about(key: &str) -> Label {
+    find(ABOUT, key)
+}
+
 /// The name of a model.
 pub(crate) fn model(name: &str) -> Label {
     find(MODELS, name)

@@ -24,8 +24,9 @@ fn hits(ranked: &[u32], relevant: &[u32], k: usize) -> (Vec<bool>, usize) {
     (ranked.iter().take(k).map(|item| open.remove(item)).collect(), total)
 }
 
+/// Zero where there is no whole. A sum of nothing is −0 in floating point; adding 0 makes it 0.
 fn ratio(part: f64, whole: f64) -> f64 {
-    if whole > 0.0 { part / whole } else { 0.0 }
+    if whole > 0.0 { part / whole + 0.0 } else { 0.0 }
 }
 
 fn discount(place: usize) -> f64 {

@@ -19,7 +19,8 @@ pub fn html(report: &Report) -> Result<String, ReportError> {
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::Html);
     environment.add_template("page", include_str!("page.html"))?;
     let targets: Vec<Target> = TARGETS.iter().map(|target| Target::of(report, target)).collect();
-    let about: Vec<(&String, &String)> = report.about.iter().collect();
+    let about: Vec<(Label, &String)> =
+        report.about.iter().map(|(key, value)| (label::about(key), value)).collect();
     let page = environment.get_template("page")?;
     let shop = report.about.get("shop");
     Ok(page.render(context! {

@@ -46,24 +46,26 @@ impl Declarations {
             }
             page.push_str(&format!("\n## {}\n\n{TABLE_HEAD}", entity.as_str()));
             for entry in own {
+                let source = match entry.window.as_str() {
+                    AS_ITS_PARTS => format!("`{}`", entry.source),
+                    _ => entry.source,
+                };
                 let also = match entry.aliases.as_slice() {
                     [] => String::new(),
                     aliases => format!("; also `{}`", aliases.join("`, `")),
                 };
                 page.push_str(&format!(
                     "| `{}` | {}{also} | {} | {} | {} | {} |\n",
-                    entry.name,
-                    entry.meaning,
-                    entry.value_type,
-                    entry.window,
-                    entry.source,
-                    entry.update_frequency
+                    entry.name, entry.meaning, entry.value_type, entry.window, source, entry.update_frequency
                 ));
             }
         }
         page
     }
 }
+
+/// The window of an expression.
+const AS_ITS_PARTS: &str = "as its parts";
 
 const PAGE_HEAD: &str = "\
 # Features
@@ -82,7 +84,7 @@ const TABLE_HEAD: &str = "\
 
 fn entry(feature: &Feature) -> CatalogueEntry {
     let (source, update_frequency) = match (&feature.expression, feature.attribute) {
-        (Some(expression), _) => (format!("`{expression}`"), "with each event"),
+        (Some(expression), _) => (expression.clone(), "with each event"),
         (_, Some(_)) => ("catalogue".to_owned(), "with each change of the product"),
         _ if changes_daily(feature) => (events(feature), "with each event, and each Lima day"),
         _ => (events(feature), "with each event"),
@@ -107,7 +109,7 @@ fn changes_daily(feature: &Feature) -> bool {
 
 fn window(feature: &Feature) -> String {
     let mut window = match (feature.aggregate, feature.window_days, feature.entity) {
-        (None, ..) => return if feature.attribute.is_some() { "now" } else { "as its parts" }.to_owned(),
+        (None, ..) => return if feature.attribute.is_some() { "now" } else { AS_ITS_PARTS }.to_owned(),
         (_, Some(days), _) => format!("{days} Lima days"),
         (_, None, Entity::Session) => "this session".to_owned(),
         (_, None, _) => "all time".to_owned(),

@@ -40,6 +40,8 @@ impl Layout {
             return Ok(Self { fields, columns: names.len(), delimiter, header: header.to_owned() });
         }
         let hint = match names.len() {
+            _ if header.contains('\0') => "; it looks like UTF-16: set encoding to utf-16le".to_owned(),
+            _ if header.contains('\r') => "; its lines end in CR alone: save it with LF or CR LF".to_owned(),
             1 => format!("; is {:?} the delimiter? set delimiter in the mapping", char::from(delimiter)),
             _ => "; correct the mapping's columns".to_owned(),
         };

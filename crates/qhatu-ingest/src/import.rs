@@ -204,10 +204,10 @@ fn check_columns(path: &Path, mapping: &Mapping, found: &[String]) -> Result<(),
 
 /// Whether a file holds rows of the quarantine.
 fn is_quarantine(path: &Path) -> bool {
-    let Ok(file) = File::open(path) else { return false };
     if path.extension().is_none_or(|end| end != "jsonl") {
         return false;
     }
+    let Ok(file) = File::open(path) else { return false };
     let mut line = Vec::new();
     let read = BufReader::new(std::io::Read::take(file, FIRST_LINE)).read_until(b'\n', &mut line);
     let value = read.ok().and_then(|_| serde_json::from_slice(&line).ok());

@@ -187,6 +187,11 @@ fn what_cannot_be_read_at_all_says_what_to_do() {
     assert!(delimiter.contains("delimiter"), "{delimiter}");
     assert!(message("c.csv", HEAD, None).contains("--mapping"));
     assert!(message("d.xlsx", "", None).contains("d.xlsx"));
+    let utf16: String = HEAD.chars().flat_map(|c| [c, '\0']).collect();
+    assert!(message("u.csv", &utf16, Some(&mapping())).contains("utf-16le"));
+    assert!(
+        message("r.csv", &format!("{HEAD}{GOOD}").replace('\n', "\r"), Some(&mapping())).contains("CR alone")
+    );
     let encoding = message("e.csv", HEAD, Some(&Mapping { encoding: "klingon".into(), ..mapping() }));
     assert!(encoding.contains("klingon"), "{encoding}");
     let absent = shop.try_import(&shop.dir.path().join("none.csv"), Some(&mapping())).unwrap_err();

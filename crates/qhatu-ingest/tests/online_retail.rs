@@ -53,6 +53,10 @@ fn the_rules_leave_what_was_measured_by_others() {
     let report = import(&mut kept);
     assert_eq!(report.rows, 541_909);
     assert_eq!(report.accepted + report.duplicate + report.refused(), report.rows);
+    let counted: Vec<(&str, u64)> =
+        report.quarantined.iter().map(|(why, count)| (why.as_str(), *count)).collect();
+    assert_eq!(counted, [("no price", 33), ("no shopper", 134_005), ("not a product", 2_995)]);
+    assert_eq!((report.accepted, report.duplicate), (399_656, 5_220));
     let paid: Vec<&Event> = kept.events.iter().filter(|event| event.is_paid()).collect();
     let bought: HashSet<_> = paid.iter().map(|e| (&e.user_id, &e.item_id, &e.order_id)).collect();
     assert_eq!(bought.len(), 386_326, "{report}");

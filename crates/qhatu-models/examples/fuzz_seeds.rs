@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use qhatu_models::{
     Interactions, ModelError, Purchase, Recommender, Vocabulary, blend, decayed_markov, ease, item_knn,
-    own_frequency, popularity, recent_popularity, vmis_knn,
+    own_frequency, popularity, recent_popularity, sasrec, vmis_knn,
 };
 use qhatu_schema::{ItemId, ItemIdx};
 
@@ -44,6 +44,8 @@ fn shop() -> Interactions {
 fn models(data: &Interactions) -> Result<Vec<Box<dyn Recommender>>, ModelError> {
     let mut short = blend::Config { horizon_days: 5.0, ..blend::Config::default() };
     (short.trees.rounds, short.trees.min_rows_in_leaf) = (3, 1);
+    let mut small = sasrec::Config { hidden_size: 4, num_hidden_layers: 1, ..sasrec::Config::default() };
+    (small.intermediate_size, small.max_length, small.epochs, small.validation_days) = (4, 8, 1, 10.0);
     Ok(vec![
         Box::new(popularity::Popularity::fit(data, &popularity::Config::default())),
         Box::new(recent_popularity::RecentPopularity::fit(data, &recent_popularity::Config::default())),
@@ -53,5 +55,6 @@ fn models(data: &Interactions) -> Result<Vec<Box<dyn Recommender>>, ModelError> 
         Box::new(ease::Ease::fit(data, &ease::Config::default())?),
         Box::new(vmis_knn::VmisKnn::fit(data, &vmis_knn::Config::default())?),
         Box::new(blend::Blend::fit(data, &short, 1)?),
+        Box::new(sasrec::SasRec::fit(data, &small, 1)?),
     ])
 }

@@ -7,12 +7,12 @@
 //!
 //! Departures, for shops where people buy baskets:
 //! * The items of an order have no order among themselves; queries between the orders name the whole next
-//!   order ([`example`]).
+//!   order (`example`).
 //! * In place of learned positions, attention has a bias by the time between two purchases: whether
 //!   something is due again is a matter of weeks, not of places in a list. A query knows how long ago
 //!   the last order was.
 //! * Sequences are packed without padding.
-//! * Buying again is a part of the score by itself ([`own`]), and so is what sells now ([`trend`]).
+//! * Buying again is a part of the score by itself (`own`), and so is what sells now (`trend`).
 
 mod checkpoint;
 mod example;
@@ -67,6 +67,8 @@ pub struct Config {
     pub warmup_steps: u32,
     /// Longest gradient; 0 for no clipping.
     pub max_grad_norm: f32,
+    /// Share of the parameters' moving average that stays from step to step; 0: the last step's are taken.
+    pub ema_decay: f32,
     /// Shoppers of a step.
     pub batch_size: usize,
     /// Most epochs.
@@ -98,6 +100,7 @@ impl Default for Config {
             weight_decay: 0.05,
             warmup_steps: 100,
             max_grad_norm: 1.0,
+            ema_decay: 0.99,
             batch_size: 64,
             epochs: 12,
             patience: 3,
@@ -132,6 +135,9 @@ impl Config {
         }
         if !(1..=16_384).contains(&self.max_length) {
             return fault("max_length", self.max_length.to_string(), "1 to 16384 purchases");
+        }
+        if !share(self.ema_decay) {
+            return fault("ema_decay", self.ema_decay.to_string(), "0 to below 1, such as 0.99");
         }
         if !share(self.item_dropout_prob) {
             return fault("item_dropout_prob", self.item_dropout_prob.to_string(), "0 to below 1");

@@ -218,6 +218,32 @@ impl VmisKnn {
         scratch.best(self.config.k)
     }
 
+    /// Per item of a list and, within it, per item of the query: the weight of the voters that hold both.
+    fn support(&self, query: &[(ItemIdx, f32)], items: &[ItemIdx], scratch: &mut Scratch) -> Vec<f32> {
+        let mut support = vec![0.0; items.len() * query.len()];
+        let voters = self.neighbours(query, scratch);
+        (0..).zip(items).for_each(|(row, item)| scratch.mark(*item, |mark| mark.listed = Some(row)));
+        (0..)
+            .zip(query)
+            .for_each(|(column, (item, _))| scratch.mark(*item, |mark| mark.asked = Some(column)));
+        let (mut listed, mut asked) = (Vec::<u32>::new(), Vec::<u32>::new());
+        for voter in voters {
+            let weight = voter.similarity * query[voter.latest as usize].1;
+            listed.clear();
+            asked.clear();
+            for &item in self.sessions.row(voter.session as usize) {
+                let mark = scratch.marked(item);
+                listed.extend(mark.listed);
+                asked.extend(mark.asked);
+            }
+            for row in &listed {
+                let support = &mut support[*row as usize * query.len()..][..query.len()];
+                asked.iter().for_each(|column| support[*column as usize] += weight);
+            }
+        }
+        support
+    }
+
     /// Each item that a session votes for, with its vote.
     fn votes(&self, query: &[(ItemIdx, f32)], voter: &Neighbour) -> impl Iterator<Item = (u32, f32)> {
         let items = self.sessions.row(voter.session as usize);
@@ -268,6 +294,14 @@ struct Votes {
     sum: f32,
 }
 
+/// An item's place in the list and in the query of that epoch.
+#[derive(Clone, Copy, Default)]
+struct Mark {
+    epoch: u32,
+    listed: Option<u32>,
+    asked: Option<u32>,
+}
+
 /// A place for every session and item, kept by each thread between queries. Beginning a query makes all of
 /// them stale at once, so that its cost is that of the sessions it meets, with no hashing.
 #[derive(Default)]
@@ -277,6 +311,7 @@ struct Scratch {
     met: Vec<u32>,
     votes: Vec<Votes>,
     voted: Vec<u32>,
+    marks: Vec<Mark>,
 }
 
 thread_local! {
@@ -292,12 +327,14 @@ impl Scratch {
         }
         if self.votes.len() <= items {
             self.votes.resize(items + 1, Votes::default());
+            self.marks.resize(items + 1, Mark::default());
         }
         self.epoch = self.epoch.wrapping_add(1);
         if self.epoch == 0 {
             // Once in 2³² queries the numbers begin anew, and nothing may look as if it were of this one.
             self.seen.fill(Seen::default());
             self.votes.fill(Votes::default());
+            self.marks.fill(Mark::default());
             self.epoch = 1;
         }
     }
@@ -309,6 +346,20 @@ impl Scratch {
             self.voted.push(item);
         }
         votes.sum += vote;
+    }
+
+    /// Marks an item; one that the catalogue has not is left alone.
+    fn mark(&mut self, item: ItemIdx, set: impl FnOnce(&mut Mark)) {
+        let Some(mark) = self.marks.get_mut(item.row()) else { return };
+        if mark.epoch != self.epoch {
+            *mark = Mark { epoch: self.epoch, ..Mark::default() };
+        }
+        set(mark);
+    }
+
+    fn marked(&self, item: u32) -> Mark {
+        let mark = self.marks[item as usize];
+        if mark.epoch == self.epoch { mark } else { Mark::default() }
     }
 
     /// Adds the sessions of the query item at `place`. The first shared item met is the latest: the query goes
@@ -398,21 +449,7 @@ impl Recommender for VmisKnn {
     fn because_each(&self, history: &History, items: &[ItemIdx]) -> Vec<Reason> {
         let query = self.query(history);
         let width = query.len();
-        // Per item of the list and of the query: the weight of the sessions that hold both.
-        let mut support = vec![0.0_f32; items.len() * width];
-        let (mut told, mut shared) = (Vec::new(), Vec::new());
-        for voter in SCRATCH.with_borrow_mut(|scratch| self.neighbours(&query, scratch)) {
-            let weight = voter.similarity * query[voter.latest as usize].1;
-            told.clear();
-            shared.clear();
-            for item in self.sessions.row(voter.session as usize).iter().map(|&item| ItemIdx(item)) {
-                told.extend(items.iter().position(|&listed| listed == item));
-                shared.extend(query.iter().position(|&(asked, _)| asked == item));
-            }
-            for row in &told {
-                shared.iter().for_each(|column| support[row * width + column] += weight);
-            }
-        }
+        let support = SCRATCH.with_borrow_mut(|scratch| self.support(&query, items, scratch));
         let reason = |row: usize| {
             let found = query.iter().zip(&support[row * width..(row + 1) * width]);
             let found = found.filter(|(_, weight)| **weight > 0.0);

@@ -78,6 +78,7 @@ const SASREC: sasrec::Config = sasrec::Config {
     weight_decay: 0.0,
     warmup_steps: 5,
     max_grad_norm: 1.0,
+    ema_decay: 0.5,
     batch_size: 5,
     epochs: 50,
     patience: 3,

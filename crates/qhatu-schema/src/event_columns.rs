@@ -1,5 +1,5 @@
 //! Many events side by side, a column per field: what the lake hands to the fold. Says the same as a
-//! list of [`Event`](crate::Event)s, at a tenth of its weight.
+//! list of [`Event`]s, without a record for each of them.
 
 use std::sync::Arc;
 

@@ -143,14 +143,16 @@ fn times(batch: &RecordBatch) -> Result<Vec<i64>, String> {
     }
 }
 
-/// What each row's text stands for; each text is parsed once.
+/// What each row's text stands for; each text is parsed once. A column of gaps alone is read with a
+/// dictionary of one empty text, which stands for nothing.
 fn parsed<T: FromStr<Err: ToString> + Copy>(labels: &Labels) -> Result<Vec<Option<T>>, String> {
-    let known: Vec<T> = labels
+    let parse = |text: &str| text.parse().map_err(|fault: T::Err| fault.to_string());
+    let known: Vec<Option<T>> = labels
         .texts
         .iter()
-        .map(|text| text.parse().map_err(|fault: T::Err| fault.to_string()))
+        .map(|text| (!text.is_empty()).then(|| parse(text)).transpose())
         .collect::<Result<_, _>>()?;
-    Ok(labels.codes.iter().map(|code| known.get(*code as usize).copied()).collect())
+    Ok(labels.codes.iter().map(|code| known.get(*code as usize).copied().flatten()).collect())
 }
 
 fn quantities(batch: &RecordBatch) -> Result<Vec<u32>, String> {

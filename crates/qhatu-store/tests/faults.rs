@@ -6,6 +6,7 @@
 
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "a test may stop where it fails")]
+#![expect(clippy::print_stdout, reason = "the parent reads what its child prints")]
 
 use std::collections::HashSet;
 use std::fs;
@@ -279,7 +280,7 @@ fn a_log_whose_body_is_cut_or_overwritten_is_refused_and_never_read_as_shorter()
     let refused = |bytes: &[u8]| {
         fs::write(&path, bytes).unwrap();
         let read = open_event_log(dir.path()).and_then(|log| log.read(1, usize::MAX));
-        let error = read.err().expect("what is damaged must not be read as if it were whole");
+        let error = read.expect_err("what is damaged must not be read as if it were whole");
         assert!(error.to_string().contains("events.sqlite"), "{error}");
         assert_eq!(error.kind(), ErrorKind::DataLoss, "{error}");
     };

@@ -124,6 +124,17 @@ fn columns_say_what_the_events_say_in_order_though_parts_overlap() {
     assert!(few.items.codes.is_empty() && few.items.ends.len() == 50);
 }
 
+/// Such a day has no states, prices, currencies or products: columns of gaps alone.
+#[test]
+fn a_day_without_a_purchase_is_read_in_columns_too() {
+    let (dir, log) = (TempDir::new().unwrap(), MemoryLog::default());
+    let lake = Lake::open(dir.path()).unwrap();
+    let searches: Vec<Event> = (0..20).map(|number| event(number * 2 + 1)).collect();
+    log.append(&searches).unwrap();
+    lake.compact(&log).unwrap();
+    assert_eq!(say(&scan(&lake, ALL)), say(&EventColumns::from_events(&searches)));
+}
+
 #[test]
 fn a_dense_table_is_read_back_by_others() {
     let dir = TempDir::new().unwrap();

@@ -77,7 +77,8 @@ pub(crate) fn declarations(project: &Project) -> Result<Arc<Declarations>, Fault
     }
     let path = project.root.join(file);
     let text = std::fs::read_to_string(&path).map_err(Fault::io("read", &path))?;
-    Ok(Arc::new(Declarations::from_toml(&text)?))
+    let declarations = Declarations::from_toml(&text);
+    Ok(Arc::new(declarations.map_err(|fault| Fault::Said(format!("{}: {fault}", path.display())))?))
 }
 
 /// Prints an answer to standard output. Where nobody reads it any more, as behind `| head`, the program ends.

@@ -14,6 +14,8 @@ use super::{Row, Spread, demo};
 use crate::{process, tools};
 
 const ROUNDS: usize = 3;
+/// The settings of all three, so that they do the same work.
+const PAPERS: &str = r#"{"m":500,"k":100,"max_length":30}"#;
 /// NumPy answers every so-manieth prefix only: it takes its time.
 const PEER_EVERY: &str = "8";
 
@@ -73,9 +75,9 @@ fn kernel(root: &Path, example: &Path, data: &str, folder: &Path) -> Result<Vec<
     let file = |name: &str| folder.join(name).to_string_lossy().into_owned();
     let (train, test) = (file("train.txt"), file("test.tsv"));
     let (mut ours, mut numpy, mut serenade) = <(Percentiles, Percentiles, Percentiles)>::default();
-    let (mut version, theirs) = (String::new(), std::env::var("QHATU_SERENADE").ok());
+    let (mut version, theirs) = (String::new(), program_of_serenade());
     for _ in 0..ROUNDS {
-        ours.add(&json(root, &example.to_string_lossy(), &[&train, &test])?)?;
+        ours.add(&json(root, &example.to_string_lossy(), &[&train, &test, PAPERS])?)?;
         let said = json(root, &python, &["benches/peers/vmis_knn_numpy.py", &train, &test, PEER_EVERY])?;
         version = format!("the paper's algorithm on NumPy {}", said["numpy"].as_str().unwrap_or("?"));
         numpy.add(&said)?;
@@ -88,6 +90,11 @@ fn kernel(root: &Path, example: &Path, data: &str, folder: &Path) -> Result<Vec<
         rows.extend(against(data, &ours, ("Serenade 0.3.1, its own kernel", &serenade)));
     }
     Ok(rows)
+}
+
+/// A program that takes TRAIN and TEST and prints percentiles, around a build of Serenade.
+fn program_of_serenade() -> Option<String> {
+    std::env::var("QHATU_SERENADE").ok().filter(|program| !program.is_empty())
 }
 
 fn against(data: &str, ours: &Percentiles, (name, peer): (&str, &Percentiles)) -> Vec<Row> {

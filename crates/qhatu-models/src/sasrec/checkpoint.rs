@@ -15,6 +15,7 @@ use crate::interactions::Interactions;
 
 const STAMP: &str = "training";
 const STATE: &str = "state";
+const AVERAGE: &str = "average/";
 
 /// What a checkpoint must agree with to be gone on from.
 pub(super) fn stamp(data: &Interactions, config: &Config, seed: u64) -> String {
@@ -31,6 +32,7 @@ pub(super) fn save(path: Option<&Path>, stamp: &str, trained: &Trained) -> Resul
     file.settings.insert(STATE.to_owned(), json!(trained.state).to_string());
     trained.parameters.save(&mut file);
     trained.optimizer.save(&trained.parameters, &mut file);
+    trained.parameters.put(&mut file, AVERAGE, trained.average.values());
     let bytes = file.to_bytes()?;
     let written = write_whole(path, &bytes);
     written.map_err(|fault| refused(path, fault, "make room or give another work folder"))
@@ -63,6 +65,8 @@ pub(super) fn load(path: &Path, stamp: &str, trained: &mut Trained) -> Result<()
     let state: State = serde_json::from_str(state).map_err(|fault| refused(path, fault, anew))?;
     trained.parameters.load(&file).map_err(|fault| refused(path, fault, anew))?;
     trained.optimizer.load(&trained.parameters, &file).map_err(|fault| refused(path, fault, anew))?;
+    let average = trained.average.values_mut();
+    trained.parameters.take(&file, AVERAGE, average).map_err(|fault| refused(path, fault, anew))?;
     trained.state = state;
     Ok(())
 }

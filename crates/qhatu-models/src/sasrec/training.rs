@@ -14,7 +14,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use qhatu_nn::{AdamW, AdamWConfig, Decay, Parameters, Schedule, Stream, clip};
+use qhatu_nn::{AdamW, AdamWConfig, Decay, Ema, Parameters, Schedule, Stream, clip};
 use qhatu_schema::ItemIdx;
 use rayon::prelude::*;
 use rustc_hash::FxHashSet;
@@ -99,6 +99,17 @@ pub(super) struct Trained {
     pub(super) state: State,
     pub(super) parameters: Parameters,
     pub(super) optimizer: AdamW,
+    /// The parameters' moving average: what validates, and what is the model in the end.
+    pub(super) average: Ema,
+}
+
+impl Trained {
+    /// The averaged parameters in place of the last step's.
+    fn averaged(&self) -> Parameters {
+        let mut averaged = self.parameters.clone();
+        averaged.values_mut().copy_from_slice(self.average.values());
+        averaged
+    }
 }
 
 struct Trainer<'a> {
@@ -140,7 +151,8 @@ pub(super) fn train(
         let lesson = Lesson::new(&data.before(start), config);
         while !trainer.is_over(&trained.state) {
             trainer.epoch(&lesson, &mut trained, context)?;
-            trained.state.note(trainer.validate(&asked, &lesson.trend, &trained.parameters));
+            let found = trainer.validate(&asked, &lesson.trend, &trained.averaged());
+            trained.state.note(found);
             checkpoint::save(context.checkpoint, &stamp, &trained)?;
         }
         trained = trainer.begin(data, State { refit: true, epoch: 0, ..trained.state });
@@ -152,7 +164,7 @@ pub(super) fn train(
         trained.state.epoch += 1;
         checkpoint::save(context.checkpoint, &stamp, &trained)?;
     }
-    Ok((trainer.network, trained.parameters, lesson.trend.latest().to_vec()))
+    Ok((trainer.network, trained.averaged(), lesson.trend.latest().to_vec()))
 }
 
 impl State {
@@ -214,7 +226,8 @@ impl Trainer<'_> {
         let (_, parameters) = Network::new(self.config, data.items(), Stream::new(self.seed));
         let optimizer =
             AdamWConfig { beta2: 0.98, weight_decay: self.config.weight_decay, ..Default::default() };
-        Trained { state, optimizer: AdamW::new(&parameters, optimizer), parameters }
+        let average = Ema::new(parameters.values(), self.config.ema_decay);
+        Trained { state, optimizer: AdamW::new(&parameters, optimizer), parameters, average }
     }
 
     fn is_over(&self, state: &State) -> bool {
@@ -305,6 +318,7 @@ impl Trainer<'_> {
         };
         let rate = rate.rate(trained.optimizer.steps());
         trained.optimizer.step(&mut trained.parameters, &self.gradients, rate, scale);
+        trained.average.update(trained.parameters.values(), trained.optimizer.steps());
         (losses.iter().sum(), total)
     }
 

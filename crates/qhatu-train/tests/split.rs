@@ -1,0 +1,75 @@
+//! What models learn from never holds what judges them.
+#![expect(clippy::unwrap_used, reason = "a test may stop where it fails")]
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use qhatu_models::TensorFile;
+use qhatu_schema::{Event, Timestamp};
+use qhatu_train::{MODELS, ShopData, Split, TestSet, TrainConfig, evaluate};
+use tempfile::TempDir;
+
+const DAY: i64 = 86_400_000;
+
+/// 40 shoppers over 120 days; from day 95 on, within the last 28, what they buy is moved by `shift`.
+fn shop(shift: u64) -> ShopData {
+    let mut events = Vec::new();
+    for shopper in 0..40_u64 {
+        for visit in 0..12 {
+            let day = visit * 10 + shopper % 9;
+            let moved = if day >= 95 { shift } else { 0 };
+            for line in 0..3 {
+                let item = (shopper * 7 + visit * 5 + line * (1 + shopper % 4) + moved) % 25;
+                let time = Timestamp::from_millis(1_780_000_000_000 + day as i64 * DAY);
+                let text = format!(
+                    r#"{{"event_id":"{shopper}-{visit}-{line}","time":"{time}","kind":"purchase","user_id":"u{shopper}","item_id":"i{item}","order_id":"{shopper}-{visit}"}}"#
+                );
+                events.push(serde_json::from_str::<Event>(&text).unwrap());
+            }
+        }
+    }
+    ShopData::from_events(&events).unwrap()
+}
+
+#[test]
+fn no_row_that_judges_is_among_those_that_teach() {
+    let data = shop(0);
+    for split in [Split::Time, Split::LeaveOneOut] {
+        let test = TestSet::new(&data, &TrainConfig { split, ..TrainConfig::default() }).unwrap();
+        let taught: usize = test.train.sequences.iter().map(|sequence| sequence.items.len()).sum();
+        let judged: usize = test.cases.iter().map(|case| case.relevant_all.len()).sum();
+        assert!(taught + judged <= data.purchases.len(), "{split:?}");
+        assert!(judged > 50 && taught > 50, "{split:?}: {taught} and {judged}");
+        for shopper in &test.shoppers {
+            assert!(shopper.times.iter().all(|time| *time < shopper.now), "{split:?}");
+            let own = test.train.sequences.iter().find(|sequence| sequence.user.0 == shopper.user);
+            let taught = own.map_or(&[][..], |own| &own.items);
+            assert_eq!(taught, shopper.items, "{split:?}: asked with what was taught, and no more");
+        }
+    }
+    let test = TestSet::new(&data, &TrainConfig::default()).unwrap();
+    let (first, _) = test.window.unwrap();
+    let start = first.start().millis();
+    assert!(test.train.sequences.iter().flat_map(|s| &s.times).all(|time| *time < start));
+}
+
+/// Another test window, the same models to the bit: whatever happens in it, no model, its early stopping included, sees it.
+#[test]
+fn what_judges_does_not_change_what_is_fitted() {
+    let fitted = |shift: u64| -> BTreeMap<String, TensorFile> {
+        let work = TempDir::new().unwrap();
+        let config = TrainConfig { bootstrap_samples: 1, ..TrainConfig::default() };
+        evaluate(&shop(shift), &config, work.path(), "test", &mut |_| {}).unwrap();
+        let files = fs::read_dir(work.path()).unwrap().map(|entry| entry.unwrap().path());
+        let whole = files.filter(|path| path.extension().is_some_and(|ending| ending == "safetensors"));
+        let read = |path: std::path::PathBuf| {
+            let name = path.file_name().unwrap().to_string_lossy().split('-').next().unwrap().to_owned();
+            (name, TensorFile::from_bytes(&fs::read(&path).unwrap()).unwrap())
+        };
+        whole.map(read).collect()
+    };
+    let (one, other) = (fitted(0), fitted(3));
+    assert_ne!(shop(0).fingerprint, shop(3).fingerprint);
+    assert_eq!(one.len(), MODELS.len());
+    assert!(one == other, "a model has seen what judges it");
+}
