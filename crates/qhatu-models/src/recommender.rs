@@ -126,6 +126,18 @@ pub trait Recommender: Send + Sync {
         items.iter().map(|&item| self.because(history, item)).collect()
     }
 
+    /// The list of [`Recommender::recommend`], each item with what [`Recommender::because_each`] says of it.
+    fn recommend_because(
+        &self,
+        history: &History,
+        k: usize,
+        barred: &dyn Fn(ItemIdx) -> bool,
+    ) -> Vec<(Scored, Reason)> {
+        let list = self.recommend(history, k, barred);
+        let items: Vec<ItemIdx> = list.iter().map(|scored| scored.item).collect();
+        list.into_iter().zip(self.because_each(history, &items)).collect()
+    }
+
     /// Everything needed to load it again.
     fn save(&self) -> TensorFile;
 }

@@ -218,10 +218,49 @@ impl VmisKnn {
         scratch.best(self.config.k)
     }
 
+    /// The `k` items of most votes that are not barred.
+    fn elect(
+        &self,
+        query: &[(ItemIdx, f32)],
+        voters: &[Neighbour],
+        scratch: &mut Scratch,
+        (k, barred): (usize, &dyn Fn(ItemIdx) -> bool),
+    ) -> Vec<Scored> {
+        for voter in voters {
+            self.votes(query, voter).for_each(|vote| scratch.vote(vote));
+        }
+        let score = |&item: &u32| Scored { item: ItemIdx(item), score: scratch.votes[item as usize].sum };
+        recommender::best_of(scratch.voted.iter().map(score), k, barred)
+    }
+
+    /// For each item the item of the query that most of its voters share with it, by their weight.
+    fn reasons(
+        &self,
+        query: &[(ItemIdx, f32)],
+        voters: &[Neighbour],
+        items: &[ItemIdx],
+        scratch: &mut Scratch,
+    ) -> Vec<Reason> {
+        let width = query.len();
+        let support = self.support(query, voters, items, scratch);
+        let reason = |row: usize| {
+            let found = query.iter().zip(&support[row * width..(row + 1) * width]);
+            let found = found.filter(|(_, weight)| **weight > 0.0);
+            let strongest = found.max_by(|a, b| a.1.total_cmp(b.1).then(b.0.0.cmp(&a.0.0)));
+            strongest.map_or(Reason::Popular, |((item, _), _)| Reason::SimilarTo { item: *item })
+        };
+        (0..items.len()).map(reason).collect()
+    }
+
     /// Per item of a list and, within it, per item of the query: the weight of the voters that hold both.
-    fn support(&self, query: &[(ItemIdx, f32)], items: &[ItemIdx], scratch: &mut Scratch) -> Vec<f32> {
+    fn support(
+        &self,
+        query: &[(ItemIdx, f32)],
+        voters: &[Neighbour],
+        items: &[ItemIdx],
+        scratch: &mut Scratch,
+    ) -> Vec<f32> {
         let mut support = vec![0.0; items.len() * query.len()];
-        let voters = self.neighbours(query, scratch);
         (0..).zip(items).for_each(|(row, item)| scratch.mark(*item, |mark| mark.listed = Some(row)));
         (0..)
             .zip(query)
@@ -427,11 +466,8 @@ impl Recommender for VmisKnn {
     fn recommend(&self, history: &History, k: usize, barred: &dyn Fn(ItemIdx) -> bool) -> Vec<Scored> {
         let query = self.query(history);
         SCRATCH.with_borrow_mut(|scratch| {
-            for voter in self.neighbours(&query, scratch) {
-                self.votes(&query, &voter).for_each(|vote| scratch.vote(vote));
-            }
-            let score = |&item: &u32| Scored { item: ItemIdx(item), score: scratch.votes[item as usize].sum };
-            recommender::best_of(scratch.voted.iter().map(score), k, barred)
+            let voters = self.neighbours(&query, scratch);
+            self.elect(&query, &voters, scratch, (k, barred))
         })
     }
 
@@ -448,15 +484,25 @@ impl Recommender for VmisKnn {
 
     fn because_each(&self, history: &History, items: &[ItemIdx]) -> Vec<Reason> {
         let query = self.query(history);
-        let width = query.len();
-        let support = SCRATCH.with_borrow_mut(|scratch| self.support(&query, items, scratch));
-        let reason = |row: usize| {
-            let found = query.iter().zip(&support[row * width..(row + 1) * width]);
-            let found = found.filter(|(_, weight)| **weight > 0.0);
-            let strongest = found.max_by(|a, b| a.1.total_cmp(b.1).then(b.0.0.cmp(&a.0.0)));
-            strongest.map_or(Reason::Popular, |((item, _), _)| Reason::SimilarTo { item: *item })
-        };
-        (0..items.len()).map(reason).collect()
+        SCRATCH.with_borrow_mut(|scratch| {
+            let voters = self.neighbours(&query, scratch);
+            self.reasons(&query, &voters, items, scratch)
+        })
+    }
+
+    fn recommend_because(
+        &self,
+        history: &History,
+        k: usize,
+        barred: &dyn Fn(ItemIdx) -> bool,
+    ) -> Vec<(Scored, Reason)> {
+        let query = self.query(history);
+        SCRATCH.with_borrow_mut(|scratch| {
+            let voters = self.neighbours(&query, scratch);
+            let list = self.elect(&query, &voters, scratch, (k, barred));
+            let items: Vec<ItemIdx> = list.iter().map(|scored| scored.item).collect();
+            list.into_iter().zip(self.reasons(&query, &voters, &items, scratch)).collect()
+        })
     }
 
     fn save(&self) -> TensorFile {

@@ -222,6 +222,8 @@ fn a_list_is_the_same_however_it_is_asked() {
             let asked = model.recommend(&history, 7, &barred);
             assert_eq!(asked, whole[..asked.len()], "{name}");
             assert!(whole[asked.len()..].iter().all(|scored| scored.score == 0.0), "{name}");
+            let told: Vec<_> = asked.iter().map(|it| (*it, model.because(&history, it.item))).collect();
+            assert_eq!(model.recommend_because(&history, 7, &barred), told, "{name}");
             let items: Vec<ItemIdx> = (0..=ITEMS + 1).map(ItemIdx).collect();
             let one_by_one: Vec<_> = items.iter().map(|&item| model.because(&history, item)).collect();
             assert_eq!(model.because_each(&history, &items), one_by_one, "{name}");

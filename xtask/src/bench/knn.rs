@@ -15,6 +15,8 @@ use crate::{process, tools};
 
 const ROUNDS: usize = 3;
 /// The settings of all three, so that they do the same work.
+const SETTINGS: [(&str, &str); 3] = [("m", "500"), ("k", "100"), ("max_length", "30")];
+/// The same as the example reads them.
 const PAPERS: &str = r#"{"m":500,"k":100,"max_length":30}"#;
 /// NumPy answers every so-manieth prefix only: it takes its time.
 const PEER_EVERY: &str = "8";
@@ -140,7 +142,17 @@ pub(crate) fn configure(folder: &Path, models: &str) -> Result<(), String> {
     let (before, rest) = text.split_once("\nmodels = [").ok_or("qhatu.toml names no models")?;
     let (_, after) = rest.split_once(']').ok_or("qhatu.toml's models do not end")?;
     let after = after.replace("clock = \"system\"", "clock = \"last_event\"");
-    std::fs::write(&path, format!("{before}\nmodels = [{models}]{after}")).map_err(said)
+    let (head, section) = after.split_once("[train.vmis_knn]").ok_or("qhatu.toml sets no vmis_knn")?;
+    let section = SETTINGS.iter().fold(section.to_owned(), |text, (key, value)| set(&text, key, value));
+    let text = format!("{before}\nmodels = [{models}]{head}[train.vmis_knn]{section}");
+    std::fs::write(&path, text).map_err(said)
+}
+
+/// Sets the first line of a key.
+fn set(text: &str, key: &str, value: &str) -> String {
+    let begin = text.find(&format!("\n{key} = ")).map_or(text.len(), |at| at + 1);
+    let end = text[begin..].find('\n').map_or(text.len(), |length| begin + length);
+    format!("{}{key} = {value}{}", &text[..begin], &text[end..])
 }
 
 fn over_http(root: &Path) -> Result<Vec<Row>, String> {
@@ -166,7 +178,9 @@ fn over_http(root: &Path) -> Result<Vec<Row>, String> {
     let size = body.len();
     let rates = Spread::of(&rates);
     let mut rows = vec![Row {
-        what: format!("lists of 21 over HTTP, 8 connections, each asking again at once ({size} bytes)"),
+        what: format!(
+            "lists of 21 over HTTP, m 500, k 100, 30 items, 8 connections, each asking again at once ({size} bytes)"
+        ),
         unit: "requests/s".to_owned(),
         reached: Some(rates.median >= 5000.0),
         ours: rates,

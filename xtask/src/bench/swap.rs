@@ -98,8 +98,8 @@ impl<'a> Shop<'a> {
     fn open(root: &'a Path) -> Result<Self, String> {
         let folder = knn::project(root, "swap", r#""recent_popularity", "vmis_knn""#)?;
         let shop = Self { root, folder };
-        for seed in shop.versions()?.len()..3 {
-            shop.qhatu(&["train", "--models", "recent_popularity,blend", "--seed", &seed.to_string()])?;
+        for seed in shop.blends()?.len()..2 {
+            shop.qhatu(&["train", "--models", "recent_popularity,blend", "--seed", &(seed + 1).to_string()])?;
         }
         Ok(shop)
     }
@@ -118,25 +118,32 @@ impl<'a> Shop<'a> {
         self.qhatu(&["models", "rollback"]).map(drop)
     }
 
-    /// Number, figure, and whether it is champion, of each version.
-    fn versions(&self) -> Result<Vec<(u64, f64, bool)>, String> {
+    /// Number and figure of each blend, the lower figure first.
+    fn blends(&self) -> Result<Vec<(u64, f64)>, String> {
         let listed = self.qhatu(&["models", "list"])?;
-        let version = |line: &str| {
+        let blend = |line: &str| {
             let words: Vec<&str> = line.split_whitespace().collect();
-            Some((words.first()?.parse().ok()?, words.get(3)?.parse().ok()?, line.contains("champion")))
+            let figure = words.get(3)?.parse().ok()?;
+            (*words.get(1)? == "blend").then_some((words[0].parse().ok()?, figure))
         };
-        Ok(listed.lines().filter_map(version).collect())
+        let mut blends: Vec<(u64, f64)> = listed.lines().filter_map(blend).collect();
+        blends.sort_by(|a, b| a.1.total_cmp(&b.1));
+        Ok(blends)
+    }
+
+    fn champion(&self) -> Result<String, String> {
+        let listed = self.qhatu(&["models", "list"])?;
+        let line = listed.lines().find(|line| line.contains("champion")).ok_or("nobody is champion")?;
+        Ok(line.split_whitespace().next().unwrap_or_default().to_owned())
     }
 
     /// Makes the blend of the lower figure champion; the number of the other one, which beats it.
     fn lesser_is_champion(&self) -> Result<u64, String> {
-        let mut blends: Vec<(u64, f64, bool)> =
-            self.versions()?.into_iter().filter(|(version, ..)| *version > 1).collect();
-        blends.sort_by(|a, b| a.1.total_cmp(&b.1));
+        let blends = self.blends()?;
         let [(lesser, ..), .., (better, ..)] = blends.as_slice() else {
             return Err("the project has fewer than two blends".to_owned());
         };
-        while !self.versions()?.iter().any(|(version, _, champion)| *version == 1 && *champion) {
+        while self.champion()? != "1" {
             self.rollback()?;
         }
         self.promote(*lesser)?;

@@ -370,17 +370,15 @@ fn from_model(context: &Context, sieve: &Sieve) -> Vec<Candidate> {
     let now = context.now.max(times.last().copied().unwrap_or(context.now));
     let history = History { items: &items, times: &times, now };
     let barred = |idx: ItemIdx| !model.number(idx).is_some_and(|number| sieve.passes(number));
-    let best = model.recommender.recommend(&history, context.k, &barred);
+    let best = model.recommender.recommend_because(&history, context.k, &barred);
     // A score of exactly zero says that nothing is known of the item.
-    let known = |scored: &&Scored| scored.score != 0.0 && scored.score.is_finite();
-    let told: Vec<ItemIdx> = best.iter().take_while(known).map(|scored| scored.item).collect();
-    let reasons = model.recommender.because_each(&history, &told);
-    let candidate = |(scored, reason): (&Scored, Reason)| {
+    let known = |(scored, _): &(Scored, Reason)| scored.score != 0.0 && scored.score.is_finite();
+    let candidate = |(scored, reason): (Scored, Reason)| {
         let number = model.number(scored.item)?;
         let why = because(context, model, reason, number);
         Some(Candidate { number, score: scored.score, source: "model", why })
     };
-    best.iter().zip(reasons).filter_map(candidate).collect()
+    best.into_iter().take_while(known).filter_map(candidate).collect()
 }
 
 fn because(context: &Context, model: &LiveModel, reason: Reason, number: ItemNo) -> Why {
