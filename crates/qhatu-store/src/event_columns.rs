@@ -12,11 +12,12 @@ use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use qhatu_schema::{EventColumns, Labels, Lists, NO_INT, NO_TEXT, Texts};
 
 use crate::error::StoreError;
+use crate::foreign::decode;
 
 /// Rows of a batch when reading: a dictionary is taken over once for each batch.
 const BATCH_ROWS: usize = 131_072;
@@ -41,6 +42,21 @@ const REPEATING: &[&str] = &[
 /// Where the file is damaged or not a part of a lake.
 pub(crate) fn read(path: &Path, wanted: &[&str], events: &mut EventColumns) -> Result<(), StoreError> {
     let damaged = |fault: String| StoreError::Damaged { path: path.to_owned(), fault };
+    let mut reader = decode(path, || open(path, wanted))?;
+    let mut next = || decode(path, || reader.next().transpose().map_err(|fault| damaged(fault.to_string())));
+    while let Some(batch) = next()? {
+        let columns = of_batch(&batch, wanted).map_err(damaged)?;
+        if events.rows() == 0 {
+            *events = columns;
+        } else {
+            events.extend(&columns);
+        }
+    }
+    Ok(())
+}
+
+fn open(path: &Path, wanted: &[&str]) -> Result<ParquetRecordBatchReader, StoreError> {
+    let damaged = |fault: String| StoreError::Damaged { path: path.to_owned(), fault };
     let file = File::open(path).map_err(StoreError::io("open", path))?;
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let metadata =
@@ -53,16 +69,7 @@ pub(crate) fn read(path: &Path, wanted: &[&str], events: &mut EventColumns) -> R
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
     let mask = ProjectionMask::columns(builder.parquet_schema(), wanted.iter().copied());
     let reader = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build();
-    for batch in reader.map_err(|fault| damaged(fault.to_string()))? {
-        let batch = batch.map_err(|fault| damaged(fault.to_string()))?;
-        let columns = of_batch(&batch, wanted).map_err(damaged)?;
-        if events.rows() == 0 {
-            *events = columns;
-        } else {
-            events.extend(&columns);
-        }
-    }
-    Ok(())
+    reader.map_err(|fault| damaged(fault.to_string()))
 }
 
 fn as_dictionary(field: &Field) -> Field {

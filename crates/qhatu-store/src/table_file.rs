@@ -26,6 +26,7 @@ use parquet::file::properties::WriterProperties;
 use qhatu_schema::{Column, LimaDay, Table, Timestamp};
 
 use crate::error::StoreError;
+use crate::foreign::decode;
 use crate::paths::sync_dir;
 
 /// Rows of a batch when reading.
@@ -123,11 +124,14 @@ impl TableReader {
     /// Where it is not there or not Parquet.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let file = File::open(path).map_err(StoreError::io("open", path))?;
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|fault| damaged(path, fault))?;
-        let schema = Arc::clone(builder.schema());
-        let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
-        let reader = builder.with_batch_size(BATCH_ROWS).build().map_err(|fault| damaged(path, fault))?;
-        Ok(Self { path: path.to_owned(), schema, rows, reader })
+        decode(path, || {
+            let builder =
+                ParquetRecordBatchReaderBuilder::try_new(file).map_err(|fault| damaged(path, fault))?;
+            let schema = Arc::clone(builder.schema());
+            let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
+            let reader = builder.with_batch_size(BATCH_ROWS).build().map_err(|fault| damaged(path, fault))?;
+            Ok(Self { path: path.to_owned(), schema, rows, reader })
+        })
     }
 
     /// Rows of the file.
@@ -151,9 +155,9 @@ impl TableReader {
     /// # Errors
     /// Where the file is damaged.
     pub fn next_batch(&mut self) -> Result<Option<Table>, StoreError> {
-        let Some(batch) = self.reader.next() else { return Ok(None) };
-        let batch = batch.map_err(|fault| damaged(&self.path, fault))?;
-        from_batch(&self.path, &batch).map(Some)
+        let (path, reader) = (&self.path, &mut self.reader);
+        let batch = decode(path, || reader.next().transpose().map_err(|fault| damaged(path, fault)))?;
+        batch.map(|batch| from_batch(path, &batch)).transpose()
     }
 
     fn empty(&self) -> Result<Table, StoreError> {

@@ -345,3 +345,13 @@ fn a_damaged_manifest_is_named_and_nothing_is_taken_away() {
     }
     assert_eq!(parts(&dir, "2026-11-24").len(), 1);
 }
+
+/// Found by fuzzing: the file's levels end before they should, and the Parquet decoder panics.
+#[test]
+fn a_parquet_file_that_lies_about_its_levels_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lies.parquet");
+    std::fs::write(&path, include_bytes!("../../../fuzz/corpus/parquet/levels_beyond_their_bytes")).unwrap();
+    let said = read_table(&path).unwrap_err().to_string();
+    assert!(said.contains("lies.parquet"), "{said}");
+}

@@ -57,6 +57,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    qhatu_store::tell_only_uncaught_panics();
     start_logging();
     let done = match cli.command {
         Command::Demo(args) => demo::run(&args),
