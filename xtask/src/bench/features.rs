@@ -11,7 +11,7 @@ use super::{Row, Spread};
 use crate::{process, tools};
 
 /// Events on which ours and the peer meet.
-const MEETING_EVENTS: usize = 4_000_000;
+const MEETING_EVENTS: usize = 2_000_000;
 /// Events of the goal.
 const ALL_EVENTS: usize = 20_000_000;
 const ROUNDS: usize = 2;

@@ -67,7 +67,7 @@ fn swap_under_load(shop: &Shop, server: &Server, better: u64) -> Result<(Outcome
     std::thread::scope(|scope| {
         let start = Instant::now();
         let asked = scope.spawn(|| load::run(&load));
-        let mut versions = vec![version(server, &requests[0])?];
+        let mut versions = vec![version(server)?];
         for (at, promote) in SWAPS.into_iter().zip([true, false, true]) {
             std::thread::sleep(Duration::from_secs_f64(at).saturating_sub(start.elapsed()));
             if promote {
@@ -76,14 +76,15 @@ fn swap_under_load(shop: &Shop, server: &Server, better: u64) -> Result<(Outcome
                 shop.rollback()?
             }
             std::thread::sleep(Duration::from_secs_f64(A_SWAP_TAKES + 1.0));
-            versions.push(version(server, &requests[0])?);
+            versions.push(version(server)?);
         }
         Ok((asked.join().unwrap_or_default(), versions))
     })
 }
 
-fn version(server: &Server, request: &[u8]) -> Result<String, String> {
-    let (_, body) = server.ask(request).ok_or("the server does not answer")?;
+/// The version that answers, as the server says it of itself.
+fn version(server: &Server) -> Result<String, String> {
+    let (_, body) = server.ask(&load::get("/readyz")).ok_or("the server does not answer")?;
     let answer: Value = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
     Ok(answer["model_version"].as_str().unwrap_or_default().to_owned())
 }
