@@ -7,8 +7,11 @@ there is rows.parquet, before each event, and compares: counts and times exactly
 is how many the lake must have; the demo's if left out.
 """
 
+import json
 import os
+import re
 import sys
+from pathlib import Path
 
 import duckdb
 import pandas as pd
@@ -28,7 +31,7 @@ def main() -> int:
     db.execute("SET TimeZone = 'UTC'; SET memory_limit = '4GB'")
     db.execute(f"CREATE VIEW e AS SELECT * FROM read_parquet('{data}/lake/events/*/*.parquet', hive_partitioning = true)")
     db.execute(f"CREATE VIEW own AS SELECT * FROM e WHERE time < TIMESTAMPTZ '{as_of}'")
-    faults = [*partitions(db, data, events)]
+    faults = [*partitions(db, data, events), *manifest(db, data, events), *documented(db, data)]
     for name, key, sql in (("user", "user_id", USERS), ("item", "item_id", ITEMS), ("session", "session_id", SESSIONS)):
         faults += compare(db, sql.format(as_of=as_of, data=data), f"{data}/features/{name}.parquet", key)
     if os.path.exists(f"{data}/features/rows.parquet"):
@@ -47,6 +50,46 @@ def partitions(db, data, events):
     frame = pd.read_parquet(f"{data}/lake/events")
     if len(frame) != events:
         yield f"pandas reads {len(frame)} events"
+
+
+def manifest(db, data, events):
+    """The manifest names exactly the parts that lie there, and reading them is reading everything."""
+    named = json.loads(Path(f"{data}/lake/manifest.json").read_text())
+    parts = sorted(f"{data}/lake/events/{part}" for day in named["parts"].values() for part in day)
+    found = sorted(str(path) for path in Path(f"{data}/lake/events").glob("*/*"))
+    if parts != found:
+        yield f"manifest.json names {len(parts)} parts, {len(found)} files lie there; they differ in {set(parts) ^ set(found)}"
+    most = max(len(day) for day in named["parts"].values())
+    if most > 8:
+        yield f"a day has {most} parts; from 9 on they become one"
+    rows, distinct = db.execute(
+        "SELECT count(*), count(DISTINCT event_id) FROM read_parquet($parts)", {"parts": parts}
+    ).fetchone()
+    if (rows, distinct, named["up_to_offset"]) != (events, events, events):
+        yield f"the named parts hold {rows} events, the manifest goes up to {named['up_to_offset']}; expected {events}"
+
+
+TYPES = {"string": "VARCHAR", "int64": "BIGINT", "double": "DOUBLE", "date": "DATE"}
+
+
+def documented(db, data):
+    """The columns are those of docs/reference/lake.md, in its order and of its types."""
+    page = (Path(__file__).parents[2] / "docs/reference/lake.md").read_text()
+    table = page.split("## events")[1].split("## items")[0]
+    told = [
+        (name, TYPES.get(kind, "TIMESTAMP WITH TIME ZONE"))
+        for name, kind in re.findall(r"^\| `(\w+)` \| ([^|]+) \|", table, re.M)
+    ]
+    found = [(name, kind) for name, kind, *_ in db.execute("DESCRIBE e").fetchall()]
+    if told != found:
+        yield f"docs/reference/lake.md and the lake differ in {set(told) ^ set(found) or 'the order'}"
+    for name in ("items", "users"):
+        path = f"{data}/lake/{name}.parquet"
+        told = re.findall(r"`(\w+)`", re.search(rf"`{name}\.parquet`: (.*?)\.\s", page, re.S).group(1))
+        if os.path.exists(path):
+            columns = [row[0] for row in db.execute(f"DESCRIBE SELECT * FROM '{path}'").fetchall()]
+            if told != columns:
+                yield f"{path} has {columns}; docs/reference/lake.md tells {told}"
 
 
 TODAY = "CAST(TIMESTAMPTZ '{as_of}' AT TIME ZONE 'UTC' - INTERVAL 5 HOUR AS DATE)"

@@ -93,6 +93,14 @@ pub enum ServeError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] qhatu_store::StoreError),
+    /// The live state could not be kept.
+    #[error("cannot write the snapshot {}: {fault}", path.display())]
+    Snapshot {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        fault: String,
+    },
     /// The registry failed.
     #[error(transparent)]
     Registry(#[from] qhatu_registry::RegistryError),
@@ -123,9 +131,11 @@ impl ServeError {
             Self::Config { .. } | Self::Argument { .. } | Self::OpenWithoutKey { .. } => {
                 ErrorKind::InvalidArgument
             }
-            Self::KeyFile { .. } | Self::Listen { .. } | Self::Thread { .. } | Self::Panicked { .. } => {
-                ErrorKind::Internal
-            }
+            Self::KeyFile { .. }
+            | Self::Listen { .. }
+            | Self::Thread { .. }
+            | Self::Panicked { .. }
+            | Self::Snapshot { .. } => ErrorKind::Internal,
             // The server's own state, not a caller's share of it, so 503 and not 429.
             Self::Busy { .. } | Self::Stopped | Self::NotReady { .. } => ErrorKind::Unavailable,
             Self::NotFound { .. } => ErrorKind::NotFound,

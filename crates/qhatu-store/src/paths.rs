@@ -58,6 +58,11 @@ impl Paths {
         self.root.join("features")
     }
 
+    /// What the server goes on from after a restart.
+    pub fn state_dir(&self) -> PathBuf {
+        self.root.join("state")
+    }
+
     /// What an interrupted training goes on from.
     pub fn work_dir(&self) -> PathBuf {
         self.root.join("work")

@@ -44,7 +44,7 @@ pub(crate) fn run_server(
         declarations,
         models: Box::new(source),
     };
-    let engine = Engine::open(parts, config.clone())?;
+    let engine = Engine::open_from_snapshot(parts, config.clone(), &shop.paths.state_dir())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -25,9 +25,9 @@ pub(crate) struct Live {
     pub(crate) sessions: Shoppers<SessionId>,
     pub(crate) popularity: Popularity,
     shelf: RwLock<Arc<Shelf>>,
-    orders: RwLock<Orders>,
-    features: Mutex<State>,
-    last_time: AtomicI64,
+    pub(super) orders: RwLock<Orders>,
+    pub(super) features: Mutex<State>,
+    pub(super) last_time: AtomicI64,
 }
 
 /// One action of a shopper as answered.
@@ -70,18 +70,19 @@ impl Live {
         }
     }
 
-    /// Applies events that the log took as new.
+    /// Applies events that the log took as new. What comes of them does not depend on how they are cut
+    /// into calls: a snapshot and the tail end in the same state as the whole log.
     pub(crate) fn apply_all<'a>(&self, events: impl Iterator<Item = &'a Event> + Clone) {
         let before = self.last_time();
         events.clone().for_each(|event| self.apply(event));
-        self.forget_old_visits(before);
         let mut features = self.features.lock().unwrap_or_else(PoisonError::into_inner);
         events.for_each(|event| features.apply(event));
         features.forget_visits_before(Timestamp::from_millis(before));
     }
 
     fn apply(&self, event: &Event) {
-        self.last_time.fetch_max(event.time.millis(), Ordering::Relaxed);
+        let before = self.last_time.fetch_max(event.time.millis(), Ordering::Relaxed);
+        self.forget_old_visits(before);
         let Some(item) = event.item_id.as_ref().map(|id| self.intern(id)) else { return };
         self.popularity.add(event, item);
         if event.is_paid() {

@@ -12,8 +12,10 @@ mod reason;
 mod recommend;
 mod shelf;
 mod shopper;
+mod snapshot;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -30,6 +32,7 @@ use live_model::LiveModels;
 pub use live_model::{LoadedModel, ModelSource, Reloaded};
 pub use reason::{ReasonView, Sentence};
 pub use recommend::{Answer, AnswerItem, FALLBACK, Filter, Inputs, Price, Request};
+use snapshot::{Keeper, Snapshots};
 
 use crate::config::{Clock, Placement, ServeConfig};
 use crate::error::ServeError;
@@ -60,6 +63,8 @@ pub struct Engine {
     answers: AnswerLog,
     ingest: Ingest,
     replay: Replay,
+    snapshots: Option<Snapshots>,
+    keeper: Mutex<Option<Keeper>>,
     /// Held while items are written, so that store and shelf change in the same order.
     writing_items: Mutex<()>,
 }
@@ -100,6 +105,33 @@ impl Engine {
     /// # Errors
     /// When the configuration does not fit or a thread cannot be started.
     pub fn open(parts: Parts, config: ServeConfig) -> Result<Arc<Self>, ServeError> {
+        Self::open_with(parts, config, None)
+    }
+
+    /// The same, going on from the snapshot of the live state in `folder`, so that only the events after it
+    /// are replayed, and keeping one there.
+    ///
+    /// # Errors
+    /// As [`Engine::open`]. A snapshot that cannot be used is no error: everything is replayed.
+    pub fn open_from_snapshot(
+        parts: Parts,
+        config: ServeConfig,
+        folder: &Path,
+    ) -> Result<Arc<Self>, ServeError> {
+        let snapshots = Snapshots {
+            path: snapshot::file_in(folder),
+            log: Arc::clone(&parts.log),
+            declarations: Arc::clone(&parts.declarations),
+            half_life_days: config.popularity_half_life_days,
+        };
+        Self::open_with(parts, config, Some(snapshots))
+    }
+
+    fn open_with(
+        parts: Parts,
+        config: ServeConfig,
+        snapshots: Option<Snapshots>,
+    ) -> Result<Arc<Self>, ServeError> {
         let faults = config.faults();
         if !faults.is_empty() {
             return Err(ServeError::Config { faults });
@@ -115,6 +147,8 @@ impl Engine {
             live,
             config,
             replay: Replay::default(),
+            snapshots,
+            keeper: Mutex::default(),
             writing_items: Mutex::new(()),
         });
         let name = "replay";
@@ -149,10 +183,11 @@ impl Engine {
     }
 
     fn replay_all(&self) -> Result<(), ServeError> {
-        self.live.put_items(self.catalogue.items()?);
         let last = self.log.last_offset()?;
         self.replay.all.store(last, Ordering::Relaxed);
-        let mut from = 1;
+        let kept = self.snapshots.as_ref().map_or(Ok(0), |snapshots| snapshots.restore(&self.live))?;
+        self.replay.done.store(kept, Ordering::Relaxed);
+        let mut from = kept + 1;
         while from <= last && !self.replay.stop.load(Ordering::Relaxed) {
             let read = self.log.read(from, REPLAYED_AT_ONCE)?;
             let Some((offset, _)) = read.last() else { break };
@@ -160,6 +195,9 @@ impl Engine {
             self.live.apply_all(read.iter().map(|(_, event)| event));
             self.replay.done.store(from - 1, Ordering::Relaxed);
         }
+        self.keep_snapshots(kept, from - 1)?;
+        // After the events: so items have the same numbers, and ties the same order, in every process.
+        self.live.put_items(self.catalogue.items()?);
         for outcome in self.models.reload() {
             tracing::info!(
                 alias = outcome.alias,
@@ -170,6 +208,24 @@ impl Engine {
         }
         self.models.follow(self.config.reload_seconds)?;
         tracing::info!(events = last, items = self.live.shelf().len(), "replay done");
+        Ok(())
+    }
+
+    /// After a long replay the state is kept at once; from then on the keeper looks when it is due again.
+    fn keep_snapshots(&self, kept: u64, replayed: u64) -> Result<(), ServeError> {
+        let Some(snapshots) = &self.snapshots else { return Ok(()) };
+        if self.replay.stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let mut kept = kept;
+        if snapshot::is_due(replayed.saturating_sub(kept)) {
+            match snapshots.write(&self.live, replayed) {
+                Ok(()) => kept = replayed,
+                Err(error) => tracing::warn!(%error, "no snapshot could be made"),
+            }
+        }
+        let keeper = Keeper::start(snapshots.clone(), kept)?;
+        *self.keeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(keeper);
         Ok(())
     }
 
@@ -305,6 +361,9 @@ impl Engine {
         self.replay.stop.store(true, Ordering::Relaxed);
         self.models.stop();
         self.answers.stop();
+        if let Some(keeper) = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            keeper.stop();
+        }
     }
 }
 

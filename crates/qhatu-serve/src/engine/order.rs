@@ -7,6 +7,7 @@
 
 use qhatu_schema::{Event, OrderId, UserId};
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 
 use super::shelf::ItemNo;
 
@@ -15,14 +16,14 @@ const ORDERS_WALKED: usize = 400;
 /// Lines of one order beyond which it is a wholesaler's and says little about what goes together.
 const LINES_KEPT: usize = 100;
 
-#[derive(PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 enum OrderKey {
     Order(OrderId),
     Day(UserId, i32),
 }
 
 /// Orders and where each item occurs in them.
-#[derive(Default)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Orders {
     numbers: FxHashMap<OrderKey, u32>,
     lines: Vec<Vec<ItemNo>>,

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use qhatu_schema::{Event, EventKind};
+use serde::{Deserialize, Serialize};
 
 use super::shelf::ItemNo;
 
@@ -17,13 +18,15 @@ const RESCALE: f64 = 256.0;
 /// A shorter sort is done for every request that comes after a change.
 const LONG_SORT: Duration = Duration::from_millis(2);
 
-#[derive(Default, Clone, Copy)]
+#[derive(Default, Clone, Copy, Serialize, Deserialize)]
 struct Sums {
     recent: f64,
     all: f64,
 }
 
-struct Counts {
+/// What was counted; belongs to one half-life.
+#[derive(Default, Clone, Serialize, Deserialize)]
+pub(crate) struct Counts {
     origin: Option<f64>,
     sums: Vec<Sums>,
     changes: u64,
@@ -46,11 +49,7 @@ pub(crate) struct Popularity {
 impl Popularity {
     /// Nothing sold yet.
     pub(crate) fn new(half_life_days: f64) -> Self {
-        Self {
-            half_life_ms: half_life_days * DAY_MS,
-            counts: RwLock::new(Counts { origin: None, sums: Vec::new(), changes: 0 }),
-            ranked: Mutex::new(None),
-        }
+        Self { half_life_ms: half_life_days * DAY_MS, counts: RwLock::default(), ranked: Mutex::new(None) }
     }
 
     /// Counts one event on `item`: a purchase in full, a cart a third, a click or view a tenth, a
@@ -68,6 +67,17 @@ impl Popularity {
         let age = event.time.millis() as f64 / self.half_life_ms;
         let mut counts = self.counts.write().unwrap_or_else(PoisonError::into_inner);
         counts.add(item, weight, age);
+    }
+
+    /// What was counted so far.
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Goes on from what was counted before, with the same half-life.
+    pub(crate) fn go_on_from(&self, counts: Counts) {
+        *self.counts.write().unwrap_or_else(PoisonError::into_inner) = counts;
+        *self.ranked.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// All items that ever counted, best first; ties by what sold over all time, then lower number.

@@ -38,6 +38,11 @@ impl Names {
         &self.ids[number as usize]
     }
 
+    /// All ids in the order of their numbers.
+    pub(crate) fn ids(&self) -> &[ItemId] {
+        &self.ids
+    }
+
     /// How many ids have been mentioned.
     pub(crate) fn len(&self) -> usize {
         self.ids.len()

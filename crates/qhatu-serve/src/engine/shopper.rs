@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use qhatu_schema::{Event, EventId, EventKind, Money, OrderId};
 use rustc_hash::{FxBuildHasher, FxHashMap};
+use serde::{Deserialize, Serialize};
 
 use super::shelf::ItemNo;
 
@@ -15,7 +16,7 @@ const INTEREST_KEPT: usize = 256;
 const INTEREST_TOLD: usize = 32;
 
 /// One action on one item.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Move {
     pub(crate) time: i64,
     pub(crate) event_id: EventId,
@@ -62,7 +63,7 @@ pub(crate) struct Bought {
 }
 
 /// All that is known of one shopper or visit.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Shopper {
     moves: Vec<Move>,
 }
@@ -196,6 +197,21 @@ impl<K: Eq + Hash + Clone + Ord + std::borrow::Borrow<str>> Shoppers<K> {
     /// One shopper as known now.
     pub(crate) fn get(&self, id: &str) -> Option<Arc<Shopper>> {
         self.shard(id).read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    /// Puts all that is known of one, whatever was known before.
+    pub(crate) fn put(&self, id: K, shopper: Arc<Shopper>) {
+        self.shard(id.borrow()).write().unwrap_or_else(PoisonError::into_inner).insert(id, shopper);
+    }
+
+    /// Everybody.
+    pub(crate) fn all(&self) -> Vec<(K, Arc<Shopper>)> {
+        let mut all = Vec::with_capacity(self.len());
+        for shard in &self.shards {
+            let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
+            all.extend(shard.iter().map(|(id, shopper)| (id.clone(), Arc::clone(shopper))));
+        }
+        all
     }
 
     /// Keeps only those whose latest move is not before `time`.
