@@ -4,9 +4,11 @@
 //! * Heads: every Rust file opens with `//!`, saying what it is for.
 //! * Budgets: the packages a crate drags in stay below a number that is raised only on purpose.
 //! * Owners: a package of others is named by one crate of ours ([`owner`]).
+//! * Locks: the lock files of the workspaces beside this one fit ([`lock`]).
 //! * Licences: each package's licence is one that Apache-2.0 may be combined with ([`licence`]).
 
 mod licence;
+mod lock;
 mod owner;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,6 +68,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     faults.extend(budget_faults(&metadata));
     faults.extend(owner::faults(&metadata));
     faults.extend(licence::faults(&metadata));
+    faults.extend(lock::faults(root));
     faults.extend(head_faults(root)?);
     if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
 }
