@@ -13,12 +13,14 @@ mod load;
 mod page;
 mod server;
 mod swap;
+mod timed;
 
 use std::path::Path;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::demo::TABLES;
 pub(crate) use self::features::copy_catalogue;
 pub(crate) use self::import::{binary, target};
 pub(crate) use self::server::Server;

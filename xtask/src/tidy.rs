@@ -5,6 +5,7 @@
 //! * Budgets: the packages a crate drags in stay below a number that is raised only on purpose.
 //! * Owners: a package of others is named by one crate of ours ([`owner`]).
 //! * Locks: the lock files of the workspaces beside this one fit ([`lock`]).
+//! * The README's tables are those that the demo printed when it was last timed.
 //! * Licences: each package's licence is one that Apache-2.0 may be combined with ([`licence`]).
 
 mod licence;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::bench::TABLES;
 use crate::process;
 
 /// Crate, the crates of ours that it may use, and how many packages it may need in all (without
@@ -70,6 +72,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     faults.extend(licence::faults(&metadata));
     faults.extend(lock::faults(root));
     faults.extend(head_faults(root)?);
+    faults.extend(readme_fault(root)?);
     if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
 }
 
@@ -147,6 +150,14 @@ fn head_faults(root: &Path) -> Result<Vec<String>, String> {
         }
     }
     Ok(faults)
+}
+
+fn readme_fault(root: &Path) -> Result<Option<String>, String> {
+    let read =
+        |name: &str| std::fs::read_to_string(root.join(name)).map_err(|error| format!("{name}: {error}"));
+    let shown = read("README.md")?.contains(&read(TABLES)?);
+    Ok((!shown)
+        .then(|| format!("README.md shows other tables than {TABLES}, which `cargo xtask bench demo` keeps")))
 }
 
 fn rust_files(root: &Path) -> Result<Vec<PathBuf>, String> {

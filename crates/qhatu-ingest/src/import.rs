@@ -79,6 +79,8 @@ impl<'a> Importer<'a> {
     /// read goes in, and the cut is counted.
     pub fn import(mut self, path: &Path, mapping: Option<&Mapping>) -> Result<ImportReport, IngestError> {
         let start = Instant::now();
+        // Whether it is there comes before what it is.
+        std::fs::metadata(path).map_err(|source| IngestError::Io { path: path.to_owned(), source })?;
         let reading = Reading { file: path.display().to_string(), mapping, now: self.now };
         let mended = is_quarantine(path);
         match if mended { Format::Jsonl } else { format(path, mapping)? } {

@@ -194,8 +194,10 @@ fn what_cannot_be_read_at_all_says_what_to_do() {
     );
     let encoding = message("e.csv", HEAD, Some(&Mapping { encoding: "klingon".into(), ..mapping() }));
     assert!(encoding.contains("klingon"), "{encoding}");
-    let absent = shop.try_import(&shop.dir.path().join("none.csv"), Some(&mapping())).unwrap_err();
-    assert!(absent.to_string().contains("none.csv"), "{absent}");
+    for mapping in [Some(&mapping()), None] {
+        let absent = shop.try_import(&shop.dir.path().join("none.csv"), mapping).unwrap_err().to_string();
+        assert!(absent.contains("none.csv") && absent.contains("No such file"), "{absent}");
+    }
 }
 
 #[test]

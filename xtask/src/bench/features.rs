@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use super::import::binary;
+use super::timed::{Measured, timed};
 use super::{Row, Spread};
 use crate::{process, tools};
 
@@ -19,9 +20,6 @@ const ROUNDS: usize = 2;
 const AS_OF: &str = "2012-12-31";
 /// MiB that the goal allows.
 const MEMORY_GOAL: f64 = 2048.0;
-
-/// Seconds and peak MiB of one run.
-type Measured = (f64, f64);
 
 struct Bench<'a> {
     root: &'a Path,
@@ -103,12 +101,17 @@ impl Bench<'_> {
 
     fn ours(&self, shop: &Shop) -> Result<Measured, String> {
         let binary = binary(self.root).to_string_lossy().into_owned();
-        self.timed(&[&binary, "features", "--rows", "--as-of", AS_OF, "--dir", &shop.dir])
+        timed(
+            self.root,
+            &self.python,
+            "-",
+            &[&binary, "features", "--rows", "--as-of", AS_OF, "--dir", &shop.dir],
+        )
     }
 
     fn peer(&self, shop: &Shop) -> Result<Measured, String> {
         let (data, rows) = (format!("{}/data", shop.dir), format!("{}/duckdb.parquet", shop.dir));
-        self.timed(&[&self.python, "benches/peers/features_duckdb.py", &data, &rows])
+        timed(self.root, &self.python, "-", &[&self.python, "benches/peers/features_duckdb.py", &data, &rows])
     }
 
     /// Rows of both agree on every fiftieth event, and in number.
@@ -116,17 +119,6 @@ impl Bench<'_> {
         let (data, rows) = (format!("{}/data", shop.dir), format!("{}/duckdb.parquet", shop.dir));
         let ours = format!("{data}/features/rows.parquet");
         process::run(self.root, &self.python, &["benches/peers/features_duckdb.py", &data, &rows, &ours])
-    }
-
-    fn timed(&self, command: &[&str]) -> Result<Measured, String> {
-        let mut args = vec!["benches/peers/timed.py"];
-        args.extend(command);
-        let printed = process::read(self.root, &self.python, &args)?;
-        let numbers: Vec<f64> = printed.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-        match numbers[..] {
-            [seconds, memory] => Ok((seconds, memory)),
-            _ => Err(format!("benches/peers/timed.py printed {printed:?}")),
-        }
     }
 
     fn rows(&self, shop: &Shop, ours: &[Measured], peers: &[Measured]) -> Result<Vec<Row>, String> {
