@@ -17,7 +17,7 @@ use parquet::arrow::arrow_reader::{
 use qhatu_schema::{EventColumns, Labels, Lists, NO_INT, NO_TEXT, Texts};
 
 use crate::error::StoreError;
-use crate::foreign::decode;
+use crate::foreign::{decode, stated_rows};
 
 /// Rows of a batch when reading: a dictionary is taken over once for each batch.
 const BATCH_ROWS: usize = 131_072;
@@ -42,9 +42,14 @@ const REPEATING: &[&str] = &[
 /// Where the file is damaged or not a part of a lake.
 pub(crate) fn read(path: &Path, wanted: &[&str], events: &mut EventColumns) -> Result<(), StoreError> {
     let damaged = |fault: String| StoreError::Damaged { path: path.to_owned(), fault };
-    let mut reader = decode(path, || open(path, wanted))?;
+    let (mut reader, stated) = decode(path, || open(path, wanted))?;
+    let mut rows = 0;
     let mut next = || decode(path, || reader.next().transpose().map_err(|fault| damaged(fault.to_string())));
     while let Some(batch) = next()? {
+        rows += batch.num_rows() as u64;
+        if rows > stated {
+            return Err(damaged(format!("it states {stated} rows and holds {rows} or more")));
+        }
         let columns = of_batch(&batch, wanted).map_err(damaged)?;
         if events.rows() == 0 {
             *events = columns;
@@ -55,12 +60,15 @@ pub(crate) fn read(path: &Path, wanted: &[&str], events: &mut EventColumns) -> R
     Ok(())
 }
 
-fn open(path: &Path, wanted: &[&str]) -> Result<ParquetRecordBatchReader, StoreError> {
+/// A reader of the wanted columns, and the rows that the file states.
+fn open(path: &Path, wanted: &[&str]) -> Result<(ParquetRecordBatchReader, u64), StoreError> {
     let damaged = |fault: String| StoreError::Damaged { path: path.to_owned(), fault };
     let file = File::open(path).map_err(StoreError::io("open", path))?;
+    let bytes = file.metadata().map_err(StoreError::io("look at", path))?.len();
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let metadata =
         ArrowReaderMetadata::load(&file, options.clone()).map_err(|fault| damaged(fault.to_string()))?;
+    let rows = stated_rows(path, metadata.metadata(), bytes)?;
     let fields = metadata.schema().fields().iter().map(|field| as_dictionary(field));
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let options = options.with_schema(schema);
@@ -69,7 +77,7 @@ fn open(path: &Path, wanted: &[&str]) -> Result<ParquetRecordBatchReader, StoreE
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
     let mask = ProjectionMask::columns(builder.parquet_schema(), wanted.iter().copied());
     let reader = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build();
-    reader.map_err(|fault| damaged(fault.to_string()))
+    reader.map(|reader| (reader, rows)).map_err(|fault| damaged(fault.to_string()))
 }
 
 fn as_dictionary(field: &Field) -> Field {

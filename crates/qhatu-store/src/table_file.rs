@@ -26,7 +26,7 @@ use parquet::file::properties::WriterProperties;
 use qhatu_schema::{Column, LimaDay, Table, Timestamp};
 
 use crate::error::StoreError;
-use crate::foreign::decode;
+use crate::foreign::{decode, stated_rows};
 use crate::paths::sync_dir;
 
 /// Rows of a batch when reading.
@@ -114,6 +114,7 @@ pub struct TableReader {
     path: PathBuf,
     schema: Arc<Schema>,
     rows: u64,
+    read: u64,
     reader: ParquetRecordBatchReader,
 }
 
@@ -121,16 +122,17 @@ impl TableReader {
     /// Opens a file.
     ///
     /// # Errors
-    /// Where it is not there or not Parquet.
+    /// Where it is not there, is not Parquet, or states rows that cannot be.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let file = File::open(path).map_err(StoreError::io("open", path))?;
+        let bytes = file.metadata().map_err(StoreError::io("look at", path))?.len();
         decode(path, || {
             let builder =
                 ParquetRecordBatchReaderBuilder::try_new(file).map_err(|fault| damaged(path, fault))?;
             let schema = Arc::clone(builder.schema());
-            let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
+            let rows = stated_rows(path, builder.metadata(), bytes)?;
             let reader = builder.with_batch_size(BATCH_ROWS).build().map_err(|fault| damaged(path, fault))?;
-            Ok(Self { path: path.to_owned(), schema, rows, reader })
+            Ok(Self { path: path.to_owned(), schema, rows, read: 0, reader })
         })
     }
 
@@ -153,11 +155,17 @@ impl TableReader {
     /// The next rows; `None` at the end.
     ///
     /// # Errors
-    /// Where the file is damaged.
+    /// Where the file is damaged or holds more rows than it states.
     pub fn next_batch(&mut self) -> Result<Option<Table>, StoreError> {
         let (path, reader) = (&self.path, &mut self.reader);
         let batch = decode(path, || reader.next().transpose().map_err(|fault| damaged(path, fault)))?;
-        batch.map(|batch| from_batch(path, &batch)).transpose()
+        let Some(batch) = batch else { return Ok(None) };
+        self.read = self.read.saturating_add(batch.num_rows() as u64);
+        if self.read > self.rows {
+            let fault = format!("it states {} rows and holds {} or more", self.rows, self.read);
+            return Err(damaged(path, fault));
+        }
+        from_batch(path, &batch).map(Some)
     }
 
     fn empty(&self) -> Result<Table, StoreError> {
