@@ -24,6 +24,11 @@ pub(crate) fn run(root: &Path) -> Result<Vec<Checked>, String> {
     let data = format!("{demo}/data");
     let mut checked = vec![
         ("measures against trec_eval and numpy", measures_agree(root, &python)),
+        ("off-policy estimates on logged impressions", {
+            let qhatu = binary(root).to_string_lossy().into_owned();
+            let scratch = folder.join("off_policy").to_string_lossy().into_owned();
+            process::run(root, &python, &["tests/python/off_policy_check.py", &qhatu, &scratch])
+        }),
         ("demo from an empty folder", demo_prints_lists(root, &demo)),
         ("demo again goes on where it was", demo_again_is_quick(root, &demo)),
         ("lake and features read by DuckDB and pandas", {

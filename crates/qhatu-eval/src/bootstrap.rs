@@ -94,12 +94,12 @@ fn resampled_mean(values: &[f64], random: &mut Xoshiro256PlusPlus) -> f64 {
 }
 
 /// A place in 0..n. Multiply-shift of 32 random bits; the bias is below n / 2³².
-fn draw(n: usize, random: &mut Xoshiro256PlusPlus) -> usize {
+pub(crate) fn draw(n: usize, random: &mut Xoshiro256PlusPlus) -> usize {
     (((random.next_u64() >> 32) * n as u64) >> 32) as usize
 }
 
 /// Linear interpolation between order statistics (Hyndman & Fan's type 7).
-fn quantile(sorted: &[f64], q: f64) -> f64 {
+pub(crate) fn quantile(sorted: &[f64], q: f64) -> f64 {
     let place = q * (sorted.len() - 1) as f64;
     let below = sorted[place.floor() as usize];
     below + (sorted[place.ceil() as usize] - below) * place.fract()

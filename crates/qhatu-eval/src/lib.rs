@@ -7,6 +7,7 @@ pub mod bootstrap;
 pub mod judge;
 mod label;
 pub mod metrics;
+pub mod off_policy;
 mod page;
 pub mod report;
 mod slice;
@@ -16,5 +17,6 @@ pub use judge::{
     Case, Catalogue, Comparison, JudgeError, Lists, ModelResult, Report, Settings, Slice, judge,
     paired_difference,
 };
+pub use off_policy::{Foretold, Impression, OffPolicy, OffPolicyError, OffPolicySettings, off_policy};
 pub use page::html;
 pub use report::{ReportError, text_table, to_json};

@@ -12,6 +12,7 @@ mod features;
 mod ingest;
 mod init;
 mod models;
+mod off_policy;
 mod progress;
 mod serve;
 mod shop;
@@ -47,6 +48,8 @@ enum Command {
     Train(train::Args),
     /// Judge the models and write the report.
     Evaluate(evaluate::Args),
+    /// What another way of choosing would have brought, from logged impressions with propensities.
+    OffPolicy(off_policy::Args),
     /// Model versions: list, show, promote, roll back.
     Models(models::Args),
     /// BERT for titles, descriptions and queries: import, encode, explain, pretrain, finetune.
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Command::Features(args) => features::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::OffPolicy(args) => off_policy::run(&args),
         Command::Models(args) => models::run(&args),
         Command::Text(args) => text::run(&args),
         Command::Serve(args) => serve::run(&args),
