@@ -11,6 +11,7 @@ mod import;
 mod knn;
 mod load;
 mod page;
+mod scan;
 mod server;
 mod swap;
 mod timed;
@@ -43,6 +44,7 @@ const BENCHES: &[Bench] = &[
     ("engines", "embedded engines for the event log, in turns, behind the same group commit", engines::run),
     ("quality", "the demo's models on its time split, three seeds", demo::quality),
     ("bert", "BERT encoding, MiniLM-L6's shape, against PyTorch and ONNX Runtime in f32", bert::run),
+    ("scan", "exact search of the best items by inner product, against FAISS's flat index", scan::run),
     ("demo", "the demo from the built binary to printed recommendations", demo::time),
 ];
 

@@ -64,7 +64,7 @@ pub enum ModelError {
         epoch: u32,
     },
     /// The normal equations cannot be solved.
-    #[error("model ease: {0}")]
+    #[error("the least squares cannot be solved: {0}")]
     Singular(#[from] NotPositiveDefinite),
     /// The catalogue is too large for this model.
     #[error(

@@ -3,12 +3,14 @@
 //! All of them learn from [`Interactions`] and answer a [`History`] with a score for every item of
 //! the catalogue. A model never sees who asks: a shopper is what they did.
 
+pub mod als;
 pub mod blend;
 pub mod decayed_markov;
 pub mod ease;
 mod error;
 mod interactions;
 pub mod item_knn;
+pub mod mmr;
 mod neighbours;
 pub mod own_frequency;
 pub mod popularity;

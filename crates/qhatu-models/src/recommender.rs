@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::DAY_MS;
 use crate::error::{ModelError, misfit};
 use crate::{
-    blend, decayed_markov, ease, item_knn, own_frequency, popularity, recent_popularity, sasrec, vmis_knn,
+    als, blend, decayed_markov, ease, item_knn, own_frequency, popularity, recent_popularity, sasrec,
+    vmis_knn,
 };
 
 /// What is known of a shopper when they ask. Empty for one who is new.
@@ -159,6 +160,7 @@ pub fn load_model(file: &TensorFile) -> Result<Box<dyn Recommender>, ModelError>
         own_frequency::NAME => Box::new(own_frequency::OwnFrequency::load(file)?),
         decayed_markov::NAME => Box::new(decayed_markov::DecayedMarkov::load(file)?),
         item_knn::NAME => Box::new(item_knn::ItemKnn::load(file)?),
+        als::NAME => Box::new(als::Als::load(file)?),
         ease::NAME => Box::new(ease::Ease::load(file)?),
         blend::NAME => Box::new(blend::Blend::load(file)?),
         sasrec::NAME => Box::new(sasrec::SasRec::load(file)?),

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use qhatu_models::{
-    History, Interactions, ModelError, Purchase, Recommender, Scored, Vocabulary, blend, decayed_markov,
+    History, Interactions, ModelError, Purchase, Recommender, Scored, Vocabulary, als, blend, decayed_markov,
     ease, item_knn, load_model, own_frequency, popularity, recent_popularity, sasrec, top_k, vmis_knn,
 };
 use qhatu_nn::tensor_file::TensorFile;
@@ -40,6 +40,11 @@ const MODELS: &[(&str, Fit, bool)] = &[
         true,
     ),
     ("ease", |d| Box::new(ease::Ease::fit(d, &ease::Config::default()).unwrap()), true),
+    (
+        "als",
+        |d| Box::new(als::Als::fit(d, &als::Config { factors: 8, ..Default::default() }, 1).unwrap()),
+        true,
+    ),
     ("blend", |d| Box::new(blend::Blend::fit(d, &blend::Config::default(), 1).unwrap()), true),
     ("sasrec", |d| Box::new(sasrec::SasRec::fit(d, &SASREC, 1).unwrap()), true),
     ("vmis_knn", |d| Box::new(vmis_knn::VmisKnn::fit(d, &vmis_knn::Config::default()).unwrap()), true),

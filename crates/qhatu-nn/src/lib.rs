@@ -6,14 +6,15 @@
 //! backward in turn.
 //!
 //! Only this crate knows how a matrix is multiplied. `unsafe` stands in `kernel` alone, behind safe
-//! functions that check lengths. Everything here runs on the calling thread and in a fixed order, so a
-//! result depends on neither the number of threads nor their timing.
+//! functions that check lengths. Everything here runs in a fixed order, and on the calling thread but for
+//! [`linalg`] and [`InnerProductIndex`], so a result depends on neither the number of threads nor their timing.
 
 mod adamw;
 #[cfg(test)]
 mod check;
 pub mod clip;
 mod ema;
+mod inner_product_search;
 mod kernel;
 pub mod layer;
 pub mod linalg;
@@ -25,6 +26,7 @@ pub mod tensor_file;
 
 pub use adamw::{AdamW, AdamWConfig};
 pub use ema::Ema;
+pub use inner_product_search::{Found, InnerProductIndex, NotSearchable};
 pub use kernel::{Layout, matmul};
 pub use parameters::{Initial, Parameters, Slot};
 pub use random::Stream;

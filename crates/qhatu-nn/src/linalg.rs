@@ -1,4 +1,4 @@
-//! The inverse of a symmetric positive definite matrix, as EASE needs it.
+//! The inverse of a symmetric positive definite matrix, as EASE needs it, and its factor, as ALS does.
 //!
 //! By blocks: with `M = [A B; Bᵀ D]` and `P = A⁻¹`, `S = D − Bᵀ P B` (the Schur complement),
 //! `M⁻¹ = [P + P B S⁻¹ Bᵀ P, −P B S⁻¹; ·, S⁻¹]`. Halving until blocks are small leaves nearly all the
@@ -88,20 +88,74 @@ fn part(matrix: &[f32], n: usize, row: usize, column: usize, rows: usize, column
     (row..row + rows).flat_map(|row| &matrix[row * n + column..row * n + column + columns]).copied().collect()
 }
 
-/// Cholesky `L Lᵀ`, then `L⁻¹`, then `L⁻ᵀ L⁻¹`, in `f64`.
-fn invert_directly(matrix: &mut [f32], n: usize) -> Result<(), NotPositiveDefinite> {
-    let mut l = vec![0.0_f64; n * n];
-    for row in 0..n {
-        for column in 0..=row {
-            let dot: f64 = (0..column).map(|k| l[row * n + k] * l[column * n + k]).sum();
-            let rest = f64::from(matrix[row * n + column]) - dot;
-            l[row * n + column] = match row == column {
-                true if rest > 0.0 => rest.sqrt(),
-                true => return Err(NotPositiveDefinite { row }),
-                false => rest / l[column * n + column],
-            };
+/// The factor `L` of a symmetric positive definite matrix `L Lᵀ` (Cholesky), for solving with it again and
+/// again. In `f64`. (Golub and Van Loan, section 4.2.)
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cholesky {
+    n: usize,
+    /// Row after row, zero above the diagonal.
+    l: Vec<f64>,
+}
+
+impl Cholesky {
+    /// Factors a matrix of n × n, row after row; what stands above its diagonal is not looked at. `n³ / 6`
+    /// multiplications.
+    ///
+    /// # Errors
+    /// [`NotPositiveDefinite`].
+    ///
+    /// # Panics
+    /// When `matrix.len() != n * n`.
+    pub fn factor(matrix: &[f32], n: usize) -> Result<Self, NotPositiveDefinite> {
+        assert_eq!(matrix.len(), n * n, "an n × n matrix has n² entries");
+        let mut l = vec![0.0_f64; n * n];
+        for row in 0..n {
+            for column in 0..=row {
+                let (above, own) = l.split_at(row * n);
+                let left = if column == row { &own[..n] } else { &above[column * n..column * n + n] };
+                let rest = f64::from(matrix[row * n + column]) - dot(&left[..column], &own[..column]);
+                l[row * n + column] = match row == column {
+                    true if rest > 0.0 => rest.sqrt(),
+                    true => return Err(NotPositiveDefinite { row }),
+                    false => rest / l[column * n + column],
+                };
+            }
+        }
+        Ok(Self { n, l })
+    }
+
+    /// Rows of the matrix.
+    pub fn size(&self) -> usize {
+        self.n
+    }
+
+    /// Replaces `b` by the solution `x` of `L Lᵀ x = b`. `n²` multiplications.
+    ///
+    /// # Panics
+    /// When `b.len() != n`.
+    pub fn solve(&self, b: &mut [f64]) {
+        let n = self.n;
+        assert_eq!(b.len(), n, "an n × n system has n right-hand sides");
+        for row in 0..n {
+            let known = dot(&self.l[row * n..row * n + row], &b[..row]);
+            b[row] = (b[row] - known) / self.l[row * n + row];
+        }
+        for row in (0..n).rev() {
+            b[row] /= self.l[row * n + row];
+            let value = b[row];
+            let above = self.l[row * n..row * n + row].iter();
+            b[..row].iter_mut().zip(above).for_each(|(b, l)| *b -= l * value);
         }
     }
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// Cholesky `L Lᵀ`, then `L⁻¹`, then `L⁻ᵀ L⁻¹`, in `f64`.
+fn invert_directly(matrix: &mut [f32], n: usize) -> Result<(), NotPositiveDefinite> {
+    let l = Cholesky::factor(matrix, n)?.l;
     let mut inverse = vec![0.0_f64; n * n];
     for column in 0..n {
         inverse[column * n + column] = 1.0 / l[column * n + column];
@@ -155,6 +209,22 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_solution_times_the_matrix_is_the_right_hand_side() {
+        for n in [1, 2, 37, 130] {
+            let matrix = gram(n);
+            let wanted: Vec<f64> = (0..n).map(|place| (place as f64 * 0.7).sin()).collect();
+            let mut solution = wanted.clone();
+            Cholesky::factor(&matrix, n).unwrap().solve(&mut solution);
+            for row in 0..n {
+                let entries = matrix[row * n..(row + 1) * n].iter();
+                let found: f64 = entries.zip(&solution).map(|(entry, x)| f64::from(*entry) * x).sum();
+                assert!((found - wanted[row]).abs() < 1e-9, "{n}: {row}");
+            }
+        }
+        assert!(Cholesky::factor(&[1.0, 2.0, 2.0, 1.0], 2).is_err());
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub enum Source {
 }
 
 /// The rules of one placement: a spot of the shop where a list is shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Placement {
     /// Where the list comes from.
@@ -82,11 +82,14 @@ pub struct Placement {
     pub k: usize,
     /// Whether items without stock are left out.
     pub in_stock_only: bool,
+    /// How much a list avoids items that look alike (category, words of the title), from 0 (best first, whatever they
+    /// are) to 1: maximal marginal relevance with λ = 1 − diversity.
+    pub diversity: f32,
 }
 
 impl Default for Placement {
     fn default() -> Self {
-        Self { source: Source::Model, exclude_bought: false, k: 10, in_stock_only: true }
+        Self { source: Source::Model, exclude_bought: false, k: 10, in_stock_only: true, diversity: 0.0 }
     }
 }
 
@@ -198,6 +201,12 @@ impl ServeConfig {
                     placement.k, self.max_k
                 ));
             }
+            if !(0.0..=1.0).contains(&placement.diversity) {
+                faults.push(format!(
+                    "serve.placements.{name}.diversity is {}: 0 (best first) to 1",
+                    placement.diversity
+                ));
+            }
         }
         faults
     }
@@ -240,10 +249,11 @@ mod tests {
     #[test]
     fn unknown_keys_are_refused_and_all_faults_are_listed() {
         assert!(serde_json::from_str::<ServeConfig>(r#"{"prot": 1}"#).is_err());
-        let config: ServeConfig =
-            serde_json::from_str(r#"{"max_k": 0, "keys": ["short"], "placements": {"home": {"k": 0}}}"#)
-                .unwrap();
-        assert_eq!(config.faults().len(), 3, "{:?}", config.faults());
+        let config: ServeConfig = serde_json::from_str(
+            r#"{"max_k": 0, "keys": ["short"], "placements": {"home": {"k": 0, "diversity": 2}}}"#,
+        )
+        .unwrap();
+        assert_eq!(config.faults().len(), 4, "{:?}", config.faults());
         assert_eq!(ServeConfig::default().faults(), Vec::<String>::new());
     }
 

@@ -204,6 +204,14 @@ fn filters_and_exclusions_hold() {
     assert!(with_all.contains(&"P003".to_owned()));
     assert!(!shop.list(&format!("{all}&exclude=P003&exclude=P004")).contains(&"P003".to_owned()));
     assert!(!shop.list(&format!("{all}&exclude_bought=true")).contains(&"P003".to_owned()), "bought before");
+    let kinds = |list: &[String]| {
+        let category = |id: &String| shop.get(&format!("/v1/items/{id}"))["category"].to_string();
+        list.iter().map(category).collect::<std::collections::BTreeSet<_>>().len()
+    };
+    let (best, spread) =
+        (shop.list("user_id=cliente-03&k=6"), shop.list("user_id=cliente-03&k=6&diversity=0.9"));
+    assert_eq!((best.len(), spread.len(), &best[0]), (6, 6, &spread[0]), "the best stays first");
+    assert!(kinds(&spread) > kinds(&best), "{best:?} {spread:?}");
     let again = shop.get("/v1/recommendations?placement=buy_again&user_id=cliente-03&k=32");
     let codes = again["items"].as_array().unwrap().iter().map(|item| &item["reason"]["code"]);
     assert!(codes.into_iter().all(|code| code == "bought_before"));

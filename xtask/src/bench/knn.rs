@@ -116,7 +116,8 @@ fn against(data: &str, ours: &Percentiles, (name, peer): (&str, &Percentiles)) -
     vec![row("p50", &ours.p50, &peer.p50), row("p90", &ours.p90, &peer.p90), row("p99", &ours.p99, &peer.p99)]
 }
 
-fn json(root: &Path, program: &str, args: &[&str]) -> Result<Value, String> {
+/// What a program prints in its last line, as JSON.
+pub(super) fn json(root: &Path, program: &str, args: &[&str]) -> Result<Value, String> {
     let text = process::read(root, program, args)?;
     let line = text.lines().last().unwrap_or_default();
     serde_json::from_str(line).map_err(|error| format!("{program} printed {line:?}: {error}"))

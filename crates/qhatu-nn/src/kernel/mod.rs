@@ -5,6 +5,7 @@ mod lane;
 mod level;
 mod matmul;
 pub(crate) mod norm;
+pub(crate) mod scan;
 pub(crate) mod softmax;
 pub(crate) mod step;
 pub(crate) mod unary;

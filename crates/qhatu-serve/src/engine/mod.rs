@@ -3,6 +3,7 @@
 //! served answers go to the store.
 
 mod answer_log;
+mod diversity;
 mod ingest;
 mod live;
 mod live_model;

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use qhatu_models::mmr::mmr;
 use qhatu_models::{History, Reason, Scored};
 use qhatu_schema::{EventKind, ItemId, ItemIdx, Money, SessionId, Timestamp, UserId};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 use utoipa::ToSchema;
 
+use super::diversity::Look;
 use super::live_model::LiveModel;
 use super::order::Together;
 use super::reason::{On, ReasonView, Why};
@@ -25,6 +27,8 @@ use crate::error::ServeError;
 
 /// The name under which the built-in popularity answers where no model does.
 pub const FALLBACK: &str = "popularity@live";
+/// Candidates for each place of a list that is spread.
+const POOL: usize = 5;
 const HALF_LIFE_BUY_AGAIN_MS: f64 = 120.0 * 86_400_000.0;
 
 /// What a list must keep to.
@@ -85,6 +89,11 @@ pub struct Request {
     /// Whether what the shopper bought before is left out; the placement decides where nothing is said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exclude_bought: Option<bool>,
+    /// How much items that look alike are kept apart, from 0 (best first) to 1; the placement decides where nothing
+    /// is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 1)]
+    pub diversity: Option<f32>,
     /// Which model: an alias (`champion`, `challenger`), a live version (`name@3`) or `popularity`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
@@ -192,7 +201,16 @@ struct Context<'a> {
     at_hand: Vec<ItemNo>,
     now: i64,
     k: usize,
+    /// From 0 to 1.
+    diversity: f32,
     model: Option<Arc<LiveModel>>,
+}
+
+impl Context<'_> {
+    /// Candidates that a source gives: more than are shown where some are left out for being alike.
+    fn pool(&self) -> usize {
+        if self.diversity > 0.0 { self.k.saturating_mul(POOL) } else { self.k }
+    }
 }
 
 /// What passes into a list.
@@ -246,6 +264,7 @@ impl Engine {
             at_hand: self.live.numbers(request.item_id.iter().chain(&request.cart)),
             now: self.now().millis(),
             k,
+            diversity: diversity(&request, placement)?,
             model,
         };
         let sieve = sieve(&context, &request, placement)?;
@@ -296,6 +315,13 @@ impl Engine {
     }
 }
 
+fn diversity(request: &Request, placement: &Placement) -> Result<f32, ServeError> {
+    match request.diversity.unwrap_or(placement.diversity) {
+        diversity if (0.0..=1.0).contains(&diversity) => Ok(diversity),
+        other => Err(ServeError::argument(format!("diversity is {other}"), "0 (best first) to 1")),
+    }
+}
+
 fn sieve(context: &Context, request: &Request, placement: &Placement) -> Result<Sieve, ServeError> {
     let mut excluded: FxHashSet<ItemNo> = context.at_hand.iter().copied().collect();
     excluded.extend(context.live.numbers(request.exclude.iter()));
@@ -336,6 +362,9 @@ fn list(context: &Context, mut sieve: Sieve, source: Source) -> Vec<Candidate> {
     {
         found = from_model(context, &sieve);
     }
+    if context.diversity > 0.0 {
+        found = spread(context, found);
+    }
     // "Buy again" holds what was bought; only a shopper without any purchase gets what sells.
     if source != Source::BuyAgain || found.is_empty() {
         fill(context, &sieve, &mut found);
@@ -348,6 +377,16 @@ fn list(context: &Context, mut sieve: Sieve, source: Source) -> Vec<Candidate> {
     }
     found.truncate(context.k);
     found
+}
+
+/// The `k` candidates to show, alike ones kept apart.
+fn spread(context: &Context, found: Vec<Candidate>) -> Vec<Candidate> {
+    let item = |candidate: &Candidate| context.shelf.item(candidate.number).map(|item| &**item);
+    let looks: Vec<Look> = found.iter().map(|candidate| Look::new(item(candidate))).collect();
+    let scores: Vec<f32> = found.iter().map(|candidate| candidate.score).collect();
+    let order = mmr(&scores, context.k, context.diversity, |a, b| looks[a].similarity(&looks[b]));
+    let mut found: Vec<Option<Candidate>> = found.into_iter().map(Some).collect();
+    order.into_iter().filter_map(|place| found[place].take()).collect()
 }
 
 fn from_model(context: &Context, sieve: &Sieve) -> Vec<Candidate> {
@@ -370,7 +409,7 @@ fn from_model(context: &Context, sieve: &Sieve) -> Vec<Candidate> {
     let now = context.now.max(times.last().copied().unwrap_or(context.now));
     let history = History { items: &items, times: &times, now };
     let barred = |idx: ItemIdx| !model.number(idx).is_some_and(|number| sieve.passes(number));
-    let best = model.recommender.recommend_because(&history, context.k, &barred);
+    let best = model.recommender.recommend_because(&history, context.pool(), &barred);
     // A score of exactly zero says that nothing is known of the item.
     let known = |(scored, _): &(Scored, Reason)| scored.score != 0.0 && scored.score.is_finite();
     let candidate = |(scored, reason): (Scored, Reason)| {
@@ -409,7 +448,7 @@ fn on(context: &Context, number: ItemNo) -> On {
 fn from_similar(context: &Context, sieve: &Sieve) -> Vec<Candidate> {
     let (Some(model), Some(&of)) = (&context.model, anchor(context).first()) else { return Vec::new() };
     let Some(idx) = model.idx(of) else { return Vec::new() };
-    let enough = context.k + sieve.excluded.len() + 100;
+    let enough = context.pool() + sieve.excluded.len() + 100;
     let why = Why::Similar(on(context, of));
     let similar = model.recommender.similar_items(idx, enough).into_iter();
     let passing = similar.filter(|scored| scored.score > 0.0).filter_map(|scored| {
@@ -417,7 +456,7 @@ fn from_similar(context: &Context, sieve: &Sieve) -> Vec<Candidate> {
         let passes = number != of && sieve.passes(number);
         passes.then(|| Candidate { number, score: scored.score, source: "similar", why: why.clone() })
     });
-    passing.take(context.k).collect()
+    passing.take(context.pool()).collect()
 }
 
 /// The items a list goes by: those at hand, else the shopper's latest one.
@@ -441,7 +480,7 @@ fn from_orders(context: &Context, sieve: &Sieve) -> Vec<Candidate> {
     }
     let mut sums: Vec<_> = sums.into_iter().filter(|(number, _)| sieve.passes(*number)).collect();
     sums.sort_unstable_by(|a, b| b.1.0.total_cmp(&a.1.0).then(a.0.cmp(&b.0)));
-    sums.truncate(context.k);
+    sums.truncate(context.pool());
     let candidate = |(number, (score, of, pair)): (ItemNo, (f32, ItemNo, Together))| {
         let why = Why::Together { on: on(context, of), both: pair.both, of: pair.of };
         Candidate { number, score, source: "bought_together", why }

@@ -16,7 +16,7 @@ use super::fault::{Fault, Faults};
 use crate::config::Source;
 use crate::engine::{Answer, Request};
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "user_id",
     "session_id",
     "placement",
@@ -29,6 +29,7 @@ const NAMES: [&str; 13] = [
     "price_max",
     "in_stock",
     "exclude_bought",
+    "diversity",
     "model",
 ];
 
@@ -50,6 +51,7 @@ const NAMES: [&str; 13] = [
         ("price_max" = Option<f64>, Query, description = "Highest price", minimum = 0),
         ("in_stock" = Option<bool>, Query, description = "Leave out what has no stock"),
         ("exclude_bought" = Option<bool>, Query, description = "Leave out what the shopper bought before"),
+        ("diversity" = Option<f32>, Query, description = "How much items that look alike are kept apart", minimum = 0, maximum = 1),
         ("model" = Option<String>, Query, description = "An alias, a live version or `popularity`"),
     ),
     responses((status = 200, description = "The list", body = Answer), Faults)
@@ -178,6 +180,7 @@ fn request_of(query: &Query, names: &[&str]) -> Result<Request, Fault> {
         cart: all("cart")?,
         exclude: all("exclude")?,
         exclude_bought: query.take("exclude_bought")?,
+        diversity: query.take("diversity")?,
         model: one("model")?,
         user_id: one("user_id")?.map(|id| id_of::<UserId>(&id)).transpose()?,
         session_id: one("session_id")?.map(|id| id_of::<SessionId>(&id)).transpose()?,

@@ -1,0 +1,412 @@
+//! ALS: factors of shoppers and items for counts of purchases, by alternating least squares. (Hu, Koren and
+//! Volinsky, Collaborative filtering for implicit feedback datasets, ICDM 2008.)
+//!
+//! With `r` how often a shopper bought an item, preference `p` is 1 where `r > 0` and 0 elsewhere, confidence
+//! `c = 1 + α r`. With the items' factors `Y` held, a shopper's are `x = (YᵀY + Yᵀ(C − I)Y + λI)⁻¹ YᵀCp`, and the
+//! other way round; `YᵀY` is shared, so that a row costs as much as it has entries. Score: `Yx`.
+//!
+//! Departures: purchases fade (`history_half_life_days`) before they are counted, when fitting by the end of what
+//! is known and when scoring by the moment of asking; shoppers' factors are not kept but solved for at each
+//! request, so that a new shopper and a new purchase are known at once. A reason is the item of the history with the
+//! largest share of the score: `yᵢᵀ W⁻¹ yⱼ cⱼ`, with `W` the matrix that is solved with. (The same, section 5.)
+
+use qhatu_nn::Stream;
+use qhatu_nn::linalg::Cholesky;
+use qhatu_nn::tensor_file::TensorFile;
+use qhatu_schema::ItemIdx;
+use rayon::prelude::*;
+use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{ModelError, misfit};
+use crate::interactions::{Interactions, Sequence};
+use crate::recommender::{self, History, Reason, Recommender, Scored, top_k};
+
+/// The name in settings and files.
+pub const NAME: &str = "als";
+/// Factors beyond which solving takes longer than a request may.
+const FACTORS_MAX: usize = 256;
+/// Rows whose products are summed up together, in their order, so that threads change nothing.
+const BLOCK: usize = 512;
+
+/// Hyper-parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Numbers per shopper and per item.
+    pub factors: usize,
+    /// λ: how strongly factors are drawn to zero.
+    pub regularization: f32,
+    /// α: how much a purchase adds to the confidence of 1 that what was not bought has.
+    pub alpha: f32,
+    /// Times that shoppers and items are solved for in turn.
+    pub iterations: u32,
+    /// Days after which a purchase counts half; 0: it never fades.
+    pub history_half_life_days: f64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { factors: 64, regularization: 10.0, alpha: 10.0, iterations: 15, history_half_life_days: 60.0 }
+    }
+}
+
+/// The fitted model: factors of the items, and their products.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Als {
+    config: Config,
+    items: usize,
+    /// items × factors; row 0 is item 1. Zero for an item that nobody bought.
+    factors: Vec<f32>,
+    /// `YᵀY + λI`.
+    gram: Vec<f32>,
+}
+
+/// A shopper's row of what was bought: places of items and `α r`.
+type Row = Vec<(u32, f32)>;
+
+impl Als {
+    /// Solves in turn for shoppers and items. The same data, configuration and seed give the same model.
+    /// Memory: factors of all shoppers and items, and each pair of shopper and item twice.
+    ///
+    /// # Errors
+    /// [`ModelError::Setting`] for settings that make no sense.
+    pub fn fit(data: &Interactions, config: &Config, seed: u64) -> Result<Self, ModelError> {
+        check(config)?;
+        let (items, width) = (data.items(), config.factors);
+        let by_shopper: Vec<Row> =
+            data.sequences.iter().map(|sequence| bought(sequence, data.until, items, config)).collect();
+        let by_item = transposed(&by_shopper, items);
+        let mut factors = vec![0.0; items * width];
+        Stream::new(seed).fill_normal(&mut factors, 0.1);
+        for (own, row) in factors.chunks_mut(width).zip(&by_item) {
+            if row.is_empty() {
+                own.fill(0.0);
+            }
+        }
+        for _ in 0..config.iterations {
+            let shoppers = solve_all(&factors, &by_shopper, config)?;
+            factors = solve_all(&shoppers, &by_item, config)?;
+        }
+        Ok(Self { config: *config, items, gram: gram(&factors, config), factors })
+    }
+
+    /// Loads what [`Recommender::save`] gave.
+    ///
+    /// # Errors
+    /// Where the file does not hold it.
+    pub fn load(file: &TensorFile) -> Result<Self, ModelError> {
+        let config: Config = recommender::config(NAME, file)?;
+        check(&config)?;
+        let factors = file.f32("factors")?.to_vec();
+        if factors.len() % config.factors != 0 || factors.iter().any(|factor| !factor.is_finite()) {
+            return Err(misfit(NAME, format!("its factors are no rows of {} numbers", config.factors)));
+        }
+        Ok(Self { config, items: factors.len() / config.factors, gram: gram(&factors, &config), factors })
+    }
+
+    fn row(&self, item: ItemIdx) -> Option<&[f32]> {
+        let width = self.config.factors;
+        let start = item.row().checked_sub(1)? * width;
+        self.factors.get(start..start + width)
+    }
+
+    /// What is solved with for a history, and the history's row; nothing where it knows nothing.
+    fn system(&self, history: &History) -> Option<(Cholesky, Row)> {
+        let row = weighed(history.known(self.items), history.now, &self.config);
+        if row.is_empty() {
+            return None;
+        }
+        let matrix = with_row(&self.gram, &self.factors, &row);
+        Cholesky::factor(&matrix, self.config.factors).ok().map(|system| (system, row))
+    }
+}
+
+impl Recommender for Als {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn catalogue_size(&self) -> usize {
+        self.items
+    }
+
+    fn score(&self, history: &History, scores: &mut [f32]) {
+        recommender::clear(scores, self.items);
+        let Some((system, row)) = self.system(history) else { return };
+        let own = solved(&system, &self.factors, &row);
+        let rows = self.factors.chunks_exact(self.config.factors);
+        let mut lowest = f32::INFINITY;
+        for (score, factors) in scores[1..].iter_mut().zip(rows.clone()) {
+            *score = dot(factors, &own);
+            lowest = score.min(lowest);
+        }
+        // What nobody bought has no factors, and goes below what somebody did.
+        let unknown = scores[1..].iter_mut().zip(rows).filter(|(_, row)| row.iter().all(|f| *f == 0.0));
+        unknown.for_each(|(score, _)| *score = lowest);
+    }
+
+    fn similar_items(&self, item: ItemIdx, k: usize) -> Vec<Scored> {
+        let Some(own) = self.row(item).filter(|row| row.iter().any(|factor| *factor != 0.0)) else {
+            return Vec::new();
+        };
+        let length = |row: &[f32]| dot(row, row).sqrt();
+        let cosine = |row: &[f32]| match length(row) {
+            other if other > 0.0 => dot(row, own) / (other * length(own)),
+            _ => -1.0,
+        };
+        let cosines = self.factors.chunks_exact(self.config.factors).map(cosine);
+        let scores: Vec<f32> = std::iter::once(f32::NEG_INFINITY).chain(cosines).collect();
+        top_k(&scores, k, |other| other == item)
+    }
+
+    fn because(&self, history: &History, item: ItemIdx) -> Reason {
+        self.because_each(history, &[item])[0]
+    }
+
+    fn because_each(&self, history: &History, items: &[ItemIdx]) -> Vec<Reason> {
+        let Some((system, row)) = self.system(history) else { return vec![Reason::Popular; items.len()] };
+        let reason = |item: &ItemIdx| {
+            let Some(own) = self.row(*item) else { return Reason::Popular };
+            let mut shared: Vec<f64> = own.iter().copied().map(f64::from).collect();
+            system.solve(&mut shared);
+            let shared: Vec<f32> = shared.into_iter().map(|share| share as f32).collect();
+            let share = |(place, confidence): &(u32, f32)| {
+                let other = ItemIdx(place + 1);
+                (other, (1.0 + confidence) * self.row(other).map_or(0.0, |row| dot(row, &shared)))
+            };
+            let strongest = row.iter().map(share).max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
+            match strongest {
+                Some((other, share)) if share > 0.0 && other == *item => bought_before(history, other),
+                Some((item, share)) if share > 0.0 => Reason::SimilarTo { item },
+                _ => Reason::Popular,
+            }
+        };
+        items.iter().map(reason).collect()
+    }
+
+    fn save(&self) -> TensorFile {
+        let mut file = recommender::new_file(NAME, &self.config);
+        file.put_f32("factors", &[self.items, self.config.factors], self.factors.clone());
+        file
+    }
+}
+
+fn check(config: &Config) -> Result<(), ModelError> {
+    let setting = |key, value: String, hint| ModelError::Setting { model: NAME, key, value, hint };
+    if !(1..=FACTORS_MAX).contains(&config.factors) {
+        return Err(setting(
+            "factors",
+            config.factors.to_string(),
+            "a whole number from 1 to 256, such as 64",
+        ));
+    }
+    if !(config.regularization > 0.0 && config.regularization.is_finite()) {
+        let value = config.regularization.to_string();
+        return Err(setting("regularization", value, "a number above zero, such as 10"));
+    }
+    if !(config.alpha > 0.0 && config.alpha.is_finite()) {
+        return Err(setting("alpha", config.alpha.to_string(), "a number above zero, such as 10"));
+    }
+    Ok(())
+}
+
+fn bought(sequence: &Sequence, until: i64, items: usize, config: &Config) -> Row {
+    let history = History { items: &sequence.items, times: &sequence.times, now: until };
+    weighed(history.known(items), until, config)
+}
+
+/// `α r` of each distinct item, in order of items, with purchases faded.
+fn weighed(known: impl Iterator<Item = (ItemIdx, i64)>, now: i64, config: &Config) -> Row {
+    let mut sums: FxHashMap<u32, f32> = FxHashMap::default();
+    for (item, time) in known {
+        *sums.entry(item.0 - 1).or_default() += recommender::faded(now, time, config.history_half_life_days);
+    }
+    let mut row: Row = sums.into_iter().map(|(place, sum)| (place, config.alpha * sum)).collect();
+    row.sort_unstable_by_key(|(place, _)| *place);
+    row
+}
+
+/// The rows of items, each with its shoppers in their order.
+fn transposed(rows: &[Row], items: usize) -> Vec<Row> {
+    let mut columns = vec![Row::new(); items];
+    for (number, row) in (0..).zip(rows) {
+        row.iter().for_each(|(place, confidence)| columns[*place as usize].push((number, *confidence)));
+    }
+    columns
+}
+
+/// A row of factors for each row of confidences, with the other side's factors held; zero for an empty row.
+fn solve_all(fixed: &[f32], rows: &[Row], config: &Config) -> Result<Vec<f32>, ModelError> {
+    let width = config.factors;
+    let gram = gram(fixed, config);
+    let mut found = vec![0.0; rows.len() * width];
+    found.par_chunks_mut(width).zip(rows).try_for_each(|(own, row)| {
+        if !row.is_empty() {
+            let system = Cholesky::factor(&with_row(&gram, fixed, row), width)?;
+            own.copy_from_slice(&solved(&system, fixed, row));
+        }
+        Ok::<_, ModelError>(())
+    })?;
+    Ok(found)
+}
+
+/// `YᵀY + λI`: of blocks of rows side by side, the blocks added up in their order.
+fn gram(factors: &[f32], config: &Config) -> Vec<f32> {
+    let width = config.factors;
+    let of_block = |rows: &[f32]| {
+        let mut sums = vec![0.0_f32; width * width];
+        rows.chunks_exact(width).for_each(|row| add_product(&mut sums, row, 1.0));
+        sums
+    };
+    let blocks: Vec<Vec<f32>> = factors.par_chunks(BLOCK * width).map(of_block).collect();
+    let mut gram = vec![0.0; width * width];
+    blocks.iter().for_each(|block| gram.iter_mut().zip(block).for_each(|(sum, part)| *sum += part));
+    (0..width).for_each(|place| gram[place * width + place] += config.regularization);
+    gram
+}
+
+/// The matrix that a row is solved with: `gram + Yᵀ(C − I)Y`, below and on the diagonal.
+fn with_row(gram: &[f32], factors: &[f32], row: &Row) -> Vec<f32> {
+    let mut matrix = gram.to_vec();
+    let width = gram.len().isqrt();
+    for (place, confidence) in row {
+        add_product(&mut matrix, &factors[*place as usize * width..][..width], *confidence);
+    }
+    matrix
+}
+
+/// Adds `weight · y yᵀ`, below and on the diagonal.
+fn add_product(matrix: &mut [f32], y: &[f32], weight: f32) {
+    for (row, entries) in matrix.chunks_exact_mut(y.len()).enumerate() {
+        let scale = weight * y[row];
+        entries[..=row].iter_mut().zip(y).for_each(|(entry, other)| *entry += scale * other);
+    }
+}
+
+/// The factors of a row: the system solved for `YᵀCp`.
+fn solved(system: &Cholesky, factors: &[f32], row: &Row) -> Vec<f32> {
+    let width = system.size();
+    let mut sums = vec![0.0_f64; width];
+    for (place, confidence) in row {
+        let other = &factors[*place as usize * width..][..width];
+        let weight = 1.0 + f64::from(*confidence);
+        sums.iter_mut().zip(other).for_each(|(sum, factor)| *sum += weight * f64::from(*factor));
+    }
+    system.solve(&mut sums);
+    sums.into_iter().map(|sum| sum as f32).collect()
+}
+
+fn bought_before(history: &History, item: ItemIdx) -> Reason {
+    let own = || history.items.iter().zip(history.times).filter(|(other, _)| **other == item);
+    let last = own().map(|(_, time)| *time).max().unwrap_or(history.now);
+    Reason::BoughtBefore { times: own().count() as u32, last }
+}
+
+/// In eight sums, so that they go side by side.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0; 8];
+    let (a, b) = (a.chunks_exact(8), b.chunks_exact(8));
+    let rest: f32 = a.remainder().iter().zip(b.remainder()).map(|(a, b)| a * b).sum();
+    for (a, b) in a.zip(b) {
+        sums.iter_mut().zip(a.iter().zip(b)).for_each(|(sum, (a, b))| *sum += a * b);
+    }
+    sums.iter().sum::<f32>() + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use qhatu_schema::ItemId;
+
+    use super::*;
+    use crate::interactions::{Purchase, Vocabulary};
+
+    const CONFIG: Config =
+        Config { factors: 3, regularization: 0.5, alpha: 2.0, iterations: 40, history_half_life_days: 0.0 };
+
+    fn shop(lines: &[(u32, u32)]) -> Interactions {
+        let vocabulary =
+            Vocabulary::new((1..=6).map(|item| ItemId::new(format!("i{item}")).expect("a name")));
+        let lines: Vec<Purchase> = (0..)
+            .zip(lines)
+            .map(|(order, (user, item))| Purchase {
+                time: i64::from(order),
+                user: *user,
+                order,
+                item: ItemIdx(*item),
+            })
+            .collect();
+        Interactions::from_purchases(Arc::new(vocabulary), &lines, 1000)
+    }
+
+    /// The objective of the paper's equation 3, over shoppers solved for.
+    fn objective(model: &Als, data: &Interactions) -> f64 {
+        let mut sum = 0.0;
+        for sequence in &data.sequences {
+            let row = bought(sequence, data.until, model.items, &model.config);
+            let matrix = with_row(&model.gram, &model.factors, &row);
+            let own = solved(&Cholesky::factor(&matrix, 3).expect("positive"), &model.factors, &row);
+            for place in 0..model.items as u32 {
+                let confidence = row.iter().find(|(other, _)| *other == place).map(|(_, c)| *c);
+                let wanted = f32::from(confidence.is_some());
+                let fault = wanted - dot(&own, &model.factors[place as usize * 3..][..3]);
+                sum += f64::from((1.0 + confidence.unwrap_or(0.0)) * fault * fault);
+            }
+            sum += f64::from(model.config.regularization * dot(&own, &own));
+        }
+        sum + f64::from(model.config.regularization * dot(&model.factors, &model.factors))
+    }
+
+    #[test]
+    fn each_iteration_lowers_the_objective_of_the_paper() {
+        let data = shop(&[(0, 1), (0, 2), (0, 2), (1, 1), (1, 2), (1, 3), (2, 4), (2, 5), (3, 5), (3, 4)]);
+        let after = |iterations| {
+            let model = Als::fit(&data, &Config { iterations, ..CONFIG }, 7).expect("sound settings");
+            objective(&model, &data)
+        };
+        let found: Vec<f64> = (0..8).map(after).collect();
+        assert!(found.windows(2).all(|pair| pair[1] <= pair[0] + 1e-4), "{found:?}");
+        assert!(found[7] < 0.7 * found[0], "{found:?}");
+    }
+
+    #[test]
+    fn shares_of_the_history_add_up_to_the_score_and_the_largest_is_the_reason() {
+        let data = shop(&[(0, 1), (0, 2), (1, 1), (1, 2), (1, 3), (2, 4), (2, 5), (3, 5), (3, 4), (4, 1)]);
+        let model = Als::fit(&data, &CONFIG, 7).expect("sound settings");
+        let history = History { items: &[ItemIdx(1), ItemIdx(4), ItemIdx(1)], times: &[5, 6, 7], now: 8 };
+        let mut scores = vec![0.0; 7];
+        model.score(&history, &mut scores);
+        let (system, row) = model.system(&history).expect("known items");
+        for item in 1..=5 {
+            let mut shared: Vec<f64> =
+                model.row(ItemIdx(item)).expect("known").iter().copied().map(f64::from).collect();
+            system.solve(&mut shared);
+            let share = |(place, confidence): &(u32, f32)| {
+                let other = model.row(ItemIdx(place + 1)).expect("known").iter();
+                let dot: f64 = other.zip(&shared).map(|(a, b)| f64::from(*a) * b).sum();
+                (1.0 + f64::from(*confidence)) * dot
+            };
+            let sum: f64 = row.iter().map(share).sum();
+            assert!((sum - f64::from(scores[item as usize])).abs() < 1e-4, "item {item}");
+        }
+        assert_eq!(model.because(&history, ItemIdx(2)), Reason::SimilarTo { item: ItemIdx(1) });
+        assert_eq!(model.because(&history, ItemIdx(5)), Reason::SimilarTo { item: ItemIdx(4) });
+        assert_eq!(model.because(&history, ItemIdx(1)), Reason::BoughtBefore { times: 2, last: 7 });
+        assert!(scores[1..6].iter().all(|score| *score >= scores[6]), "nobody bought item 6: {scores:?}");
+    }
+
+    #[test]
+    fn settings_that_make_no_sense_are_refused() {
+        let data = shop(&[(0, 1)]);
+        let with = |change: fn(&mut Config)| {
+            let mut config = CONFIG;
+            change(&mut config);
+            Als::fit(&data, &config, 1).expect_err("no sense").to_string()
+        };
+        assert!(with(|config| config.factors = 0).contains("factors = 0"));
+        assert!(with(|config| config.regularization = f32::NAN).contains("regularization = NaN"));
+        assert!(with(|config| config.alpha = -1.0).contains("alpha = -1"));
+    }
+}

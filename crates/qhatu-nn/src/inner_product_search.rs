@@ -1,0 +1,283 @@
+//! The rows of a matrix with the largest inner products with a query, exactly: maximum inner product search without an
+//! approximate index.
+//!
+//! Rows are kept twice, in 8 bits (a scale each) and as they are. A search reads the 8-bit codes of every row, a quarter
+//! of the memory, and knows for each product how far off it can be: with `x = s c + ε`, `|εᵢ| ≤ s ⁄ 2`, and the query
+//! `q = t b + δ`, `|δᵢ| ≤ t ⁄ 2` (in 16 bits),
+//!
+//! `|x·q − s t (c·b)| ≤ s ⁄ 2 · ‖q‖₁ + t ⁄ 2 · (‖x‖₁ + s d ⁄ 2)`.
+//!
+//! Rows whose upper bound lies below the k-th largest lower bound cannot be among the best; the few others are computed
+//! in `f32`. The answer is the one of a plain loop over all rows, ties included. (The filter-and-refine of Weber et al.,
+//! A quantitative analysis and performance study for similarity-search methods, VLDB 1998, with scalar codes.)
+
+use rayon::prelude::*;
+
+use crate::kernel::scan::{BLOCK, inner_products};
+
+/// Rows that a thread takes at a time.
+const SEGMENT: usize = 16_384;
+/// Rows whose sums are made before any is looked at: they stay in the first cache.
+const BATCH: usize = 1024;
+/// The widest rows whose sums of 8 by 16 bits fit in 32.
+const WIDTH_MAX: usize = 512;
+
+/// Rows ready to be searched. Memory: rows × (5 width + 16) bytes.
+#[derive(Debug, Clone)]
+pub struct InnerProductIndex {
+    rows: usize,
+    width: usize,
+    values: Vec<f32>,
+    biases: Vec<f32>,
+    /// In blocks of rows, column after column; padded with zeros to whole blocks.
+    codes: Vec<i8>,
+    scales: Vec<f32>,
+    /// Sums of the sizes of a row's values.
+    sizes: Vec<f32>,
+}
+
+/// A row with its inner product.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Found {
+    /// Which row.
+    pub row: usize,
+    /// Its product with the query plus its bias.
+    pub score: f32,
+}
+
+/// What a row's product can be.
+#[derive(Clone, Copy)]
+struct Bounds {
+    row: usize,
+    low: f32,
+    high: f32,
+}
+
+/// What cannot be searched.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("an index takes rows of 1 to {WIDTH_MAX} finite numbers and a bias each: {fault}")]
+pub struct NotSearchable {
+    fault: String,
+}
+
+impl InnerProductIndex {
+    /// Prepares rows of `width` numbers, row after row, each with a bias that is added to its products.
+    ///
+    /// # Errors
+    /// [`NotSearchable`] for other widths, lengths that do not fit, and numbers that are not finite.
+    pub fn new(values: Vec<f32>, width: usize, biases: Vec<f32>) -> Result<Self, NotSearchable> {
+        let fault = |fault: String| Err(NotSearchable { fault });
+        if !(1..=WIDTH_MAX).contains(&width) || values.len() != width * biases.len() {
+            return fault(format!("{} numbers, width {width}, {} biases", values.len(), biases.len()));
+        }
+        if let Some(place) = values.iter().chain(&biases).position(|value| !value.is_finite()) {
+            return fault(format!("number {place} is not finite"));
+        }
+        let rows = biases.len();
+        let largest = |row: &[f32]| row.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+        let scales: Vec<f32> = values.chunks_exact(width).map(|row| largest(row) / 127.0).collect();
+        let sizes = values.chunks_exact(width).map(|row| row.iter().map(|value| value.abs()).sum()).collect();
+        let mut codes = vec![0_i8; rows.next_multiple_of(BLOCK) * width];
+        for (row, (own, scale)) in values.chunks_exact(width).zip(&scales).enumerate() {
+            for (column, value) in own.iter().enumerate() {
+                let place = (row / BLOCK * width + column) * BLOCK + row % BLOCK;
+                codes[place] = if *scale > 0.0 { (value / scale).round() as i8 } else { 0 };
+            }
+        }
+        Ok(Self { rows, width, values, biases, codes, scales, sizes })
+    }
+
+    /// How many rows there are.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The product of a row with a query, plus its bias: what [`InnerProductIndex::search`] gives for it.
+    ///
+    /// # Panics
+    /// Where there is no such row, or the query is of another width.
+    pub fn score(&self, row: usize, query: &[f32]) -> f32 {
+        assert_eq!(query.len(), self.width, "a query is as wide as the rows");
+        let own = &self.values[row * self.width..(row + 1) * self.width];
+        let mut sums = [0.0_f32; BLOCK];
+        let ((own, own_rest), (query, query_rest)) = (own.as_chunks::<BLOCK>(), query.as_chunks::<BLOCK>());
+        for (own, query) in own.iter().zip(query) {
+            (0..BLOCK).for_each(|lane| sums[lane] += own[lane] * query[lane]);
+        }
+        let rest: f32 = own_rest.iter().zip(query_rest).map(|(a, b)| a * b).sum();
+        sums.iter().sum::<f32>() + rest + self.biases[row]
+    }
+
+    /// The `k` rows with the highest scores that are not barred, best first; of equal ones the earlier row. Segments of
+    /// rows go side by side on rayon's threads.
+    ///
+    /// # Panics
+    /// When the query is of another width.
+    pub fn search(&self, query: &[f32], k: usize, barred: &(dyn Fn(usize) -> bool + Sync)) -> Vec<Found> {
+        assert_eq!(query.len(), self.width, "a query is as wide as the rows");
+        if k == 0 || self.rows == 0 {
+            return Vec::new();
+        }
+        let query = Query::new(query, self.width);
+        let segments = self.rows.div_ceil(SEGMENT);
+        let of = |segment: usize| {
+            let range = segment * SEGMENT..self.rows.min((segment + 1) * SEGMENT);
+            self.candidates(range, &query, k, barred)
+        };
+        let mut found: Vec<Bounds> = (0..segments).into_par_iter().flat_map_iter(of).collect();
+        keep_possible(&mut found, k);
+        let score = |bounds: &Bounds| Found { row: bounds.row, score: self.score(bounds.row, query.values) };
+        let mut best: Vec<Found> = found.iter().map(score).collect();
+        best.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(a.row.cmp(&b.row)));
+        best.truncate(k);
+        best
+    }
+
+    /// Rows of a range that may be among its best `k`.
+    fn candidates(
+        &self,
+        range: std::ops::Range<usize>,
+        query: &Query,
+        k: usize,
+        barred: &dyn Fn(usize) -> bool,
+    ) -> Vec<Bounds> {
+        let mut sums = [0_i32; BATCH];
+        let mut found: Vec<Bounds> = Vec::with_capacity(4 * k + BATCH);
+        let mut floor = f32::NEG_INFINITY;
+        for start in range.clone().step_by(BATCH) {
+            let end = range.end.min(start + BATCH);
+            let padded = (end - start).next_multiple_of(BLOCK);
+            let codes = &self.codes[start * self.width..(start + padded) * self.width];
+            inner_products(codes, &query.codes, &mut sums[..padded]);
+            for (row, sum) in (start..end).zip(&sums) {
+                let (scale, size) = (self.scales[row], self.sizes[row]);
+                let about = scale * query.scale * *sum as f32 + self.biases[row];
+                let off = query.off(scale, size, self.biases[row]);
+                if about + off >= floor && !barred(row) {
+                    found.push(Bounds { row, low: about - off, high: about + off });
+                }
+            }
+            if found.len() >= 4 * k {
+                floor = keep_possible(&mut found, k);
+            }
+        }
+        found
+    }
+}
+
+/// A query with its codes.
+struct Query<'a> {
+    values: &'a [f32],
+    codes: Vec<i32>,
+    scale: f32,
+    /// Sum of the sizes of its values.
+    size: f32,
+    /// The largest of them.
+    largest: f32,
+    width: f32,
+}
+
+impl<'a> Query<'a> {
+    fn new(values: &'a [f32], width: usize) -> Self {
+        let largest = values.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+        let scale = largest / f32::from(i16::MAX);
+        let code = |value: &f32| if scale > 0.0 { (value / scale).round() as i32 } else { 0 };
+        Self {
+            values,
+            codes: values.iter().map(code).collect(),
+            scale,
+            size: values.iter().map(|value| value.abs()).sum(),
+            largest,
+            width: width as f32,
+        }
+    }
+
+    /// How far a product can be from what the codes say: the bound of the file's head, and the rounding of both
+    /// sums in `f32`, at most `(d + 4) 2⁻²⁴` of what is summed up, doubled.
+    fn off(&self, scale: f32, size: f32, bias: f32) -> f32 {
+        let codes = 0.5 * scale * self.size + 0.5 * self.scale * (size + 0.5 * scale * self.width);
+        let rounding = (self.width + 4.0) * f32::EPSILON * (size * self.largest + bias.abs() + codes);
+        1.000_01 * codes + rounding
+    }
+}
+
+/// Takes out what cannot be among the best `k`, and gives the bound that others must reach.
+fn keep_possible(found: &mut Vec<Bounds>, k: usize) -> f32 {
+    if found.len() <= k {
+        return f32::NEG_INFINITY;
+    }
+    let mut lows: Vec<f32> = found.iter().map(|bounds| bounds.low).collect();
+    let (_, floor, _) = lows.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a));
+    let floor = *floor;
+    found.retain(|bounds| bounds.high >= floor);
+    floor
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::random::Stream;
+
+    fn index(rows: usize, width: usize, seed: u64) -> InnerProductIndex {
+        let stream = Stream::new(seed);
+        let mut values = vec![0.0; rows * width];
+        stream.fill_normal(&mut values, 1.0);
+        // Rows of very different sizes, and some that are equal.
+        for (row, own) in values.chunks_exact_mut(width).enumerate() {
+            let factor = [1.0, 0.01, 30.0, 0.0][row % 4];
+            own.iter_mut().for_each(|value| *value *= factor);
+        }
+        if rows > 8 {
+            values.copy_within(2 * width..3 * width, 6 * width);
+        }
+        let mut biases = vec![0.0; rows];
+        stream.child(1).fill_normal(&mut biases, 2.0);
+        InnerProductIndex::new(values, width, biases).unwrap()
+    }
+
+    fn plainly(
+        index: &InnerProductIndex,
+        query: &[f32],
+        k: usize,
+        barred: impl Fn(usize) -> bool,
+    ) -> Vec<Found> {
+        let rows = (0..index.rows()).filter(|row| !barred(*row));
+        let mut all: Vec<Found> = rows.map(|row| Found { row, score: index.score(row, query) }).collect();
+        all.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.row.cmp(&b.row)));
+        all.truncate(k);
+        all
+    }
+
+    proptest! {
+        #[test]
+        fn the_answer_is_that_of_a_plain_loop(
+            rows in 0..300_usize, width in 1..40_usize, k in 0..40_usize, out in 1..7_usize, seed in 0..1000_u64,
+        ) {
+            let index = index(rows, width, seed);
+            let mut query = vec![0.0; width];
+            Stream::new(seed ^ 77).fill_normal(&mut query, 3.0);
+            let barred = |row: usize| row % 7 == out;
+            prop_assert_eq!(index.search(&query, k, &barred), plainly(&index, &query, k, barred));
+        }
+    }
+
+    #[test]
+    fn many_rows_are_searched_in_segments_and_equal_ones_come_in_their_order() {
+        let index = index(3 * SEGMENT + 5, 24, 9);
+        let mut query = vec![0.0; 24];
+        Stream::new(4).fill_normal(&mut query, 1.0);
+        let found = index.search(&query, 100, &|_| false);
+        assert_eq!(found, plainly(&index, &query, 100, |_| false));
+        assert_eq!(index.search(&[0.0; 24], 3, &|_| false), plainly(&index, &[0.0; 24], 3, |_| false));
+    }
+
+    #[test]
+    fn what_is_no_number_is_refused() {
+        assert!(InnerProductIndex::new(vec![1.0, f32::NAN], 2, vec![0.0]).is_err());
+        assert!(InnerProductIndex::new(vec![1.0], 2, vec![0.0]).is_err());
+        assert!(InnerProductIndex::new(Vec::new(), 0, Vec::new()).is_err());
+        assert!(InnerProductIndex::new(vec![0.0; 513], 513, vec![0.0]).is_err());
+    }
+}
