@@ -15,7 +15,9 @@ use std::error::Error;
 use std::io::{Write, stdout};
 
 use qhatu_eval::{Catalogue, Settings, judge};
-use qhatu_models::{Recommender, decayed_markov, ease, item_knn, own_frequency, recent_popularity, vmis_knn};
+use qhatu_models::{
+    Recommender, als, decayed_markov, ease, item_knn, own_frequency, recent_popularity, vmis_knn,
+};
 use qhatu_schema::LimaDay;
 use qhatu_store::Lake;
 use qhatu_train::{ShopData, TestSet, TrainConfig, lists};
@@ -25,11 +27,12 @@ const SETTINGS: Settings = Settings { k: 10, bootstrap_samples: 0, seed: 0 };
 type Found = (String, f64, f64);
 type Try = (&'static str, fn(&TestSet) -> Result<Vec<Found>, Box<dyn Error>>);
 
-const TRIES: [Try; 6] = [
+const TRIES: [Try; 7] = [
     ("recent_popularity", recent_popularities),
     ("own_frequency", own_frequencies),
     ("item_knn", item_knns),
     ("ease", eases),
+    ("als", alses),
     ("decayed_markov", decayed_markovs),
     ("vmis_knn", vmis_knns),
 ];
@@ -110,6 +113,23 @@ fn eases(test: &TestSet) -> Result<Vec<Found>, Box<dyn Error>> {
             let config = ease::Config { regularization, history_half_life_days };
             let model = ease::Ease::fit(&test.train, &config)?;
             found.push(measured(test, &model, format!("{config:?}"), config == Default::default())?);
+        }
+    }
+    Ok(found)
+}
+
+fn alses(test: &TestSet) -> Result<Vec<Found>, Box<dyn Error>> {
+    let mut found = Vec::new();
+    for factors in [64, 128] {
+        for regularization in [1.0, 10.0, 50.0] {
+            for alpha in [1.0, 10.0, 40.0] {
+                for history_half_life_days in [60.0, 180.0] {
+                    let shape = als::Config { factors, regularization, alpha, ..Default::default() };
+                    let config = als::Config { history_half_life_days, ..shape };
+                    let model = als::Als::fit(&test.train, &config, 1)?;
+                    found.push(measured(test, &model, format!("{config:?}"), config == Default::default())?);
+                }
+            }
         }
     }
     Ok(found)

@@ -1,14 +1,29 @@
 //! `[train]`: what is fitted, on what, and how it is judged.
 
 use qhatu_models::{
-    blend, decayed_markov, ease, item_knn, own_frequency, recent_popularity, sasrec, vmis_knn,
+    als, blend, decayed_markov, ease, item_knn, own_frequency, recent_popularity, sasrec, vmis_knn,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
+use crate::search::SearchConfig;
 
 /// Every model there is, in the order of the report: baselines first, learned ones last.
-pub const MODELS: [&str; 9] = [
+pub const MODELS: [&str; 10] = [
+    "popularity",
+    "recent_popularity",
+    "own_frequency",
+    "decayed_markov",
+    "item_knn",
+    "ease",
+    "als",
+    "vmis_knn",
+    "sasrec",
+    "blend",
+];
+
+/// Those that are fitted where the configuration names none.
+pub const DEFAULT_MODELS: [&str; 9] = [
     "popularity",
     "recent_popularity",
     "own_frequency",
@@ -52,6 +67,8 @@ pub struct TrainConfig {
     pub bootstrap_samples: usize,
     /// Whether the winner is fitted again on all data, the test window included, before it is registered.
     pub refit: bool,
+    /// How `qhatu train --search` looks for settings.
+    pub search: SearchConfig,
     /// Hyper-parameters of recent popularity.
     pub recent_popularity: recent_popularity::Config,
     /// Hyper-parameters of own frequency.
@@ -62,6 +79,8 @@ pub struct TrainConfig {
     pub item_knn: item_knn::Config,
     /// Hyper-parameters of EASE.
     pub ease: ease::Config,
+    /// Hyper-parameters of ALS.
+    pub als: als::Config,
     /// Hyper-parameters of session-kNN.
     pub vmis_knn: vmis_knn::Config,
     /// Hyper-parameters of the attention model.
@@ -74,17 +93,19 @@ impl Default for TrainConfig {
     fn default() -> Self {
         Self {
             seed: 42,
-            models: MODELS.iter().map(|&name| name.to_owned()).collect(),
+            models: DEFAULT_MODELS.iter().map(|&name| name.to_owned()).collect(),
             split: Split::Time,
             test_days: 28,
             k: 10,
             bootstrap_samples: 1000,
             refit: true,
+            search: Default::default(),
             recent_popularity: Default::default(),
             own_frequency: Default::default(),
             decayed_markov: Default::default(),
             item_knn: Default::default(),
             ease: Default::default(),
+            als: Default::default(),
             vmis_knn: Default::default(),
             sasrec: Default::default(),
             blend: Default::default(),

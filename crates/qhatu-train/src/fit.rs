@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use qhatu_models::als::Als;
 use qhatu_models::blend::Blend;
 use qhatu_models::decayed_markov::DecayedMarkov;
 use qhatu_models::ease::Ease;
@@ -35,6 +36,7 @@ pub(crate) fn fit(
         "decayed_markov" => Box::new(DecayedMarkov::fit(data, &config.decayed_markov)),
         "item_knn" => Box::new(ItemKnn::fit(data, &config.item_knn)),
         "ease" => Box::new(Ease::fit(data, &config.ease)?),
+        "als" => Box::new(Als::fit(data, &config.als, config.seed)?),
         "vmis_knn" => Box::new(VmisKnn::fit(data, &config.vmis_knn)?),
         "blend" => Box::new(Blend::fit(data, &config.blend, config.seed)?),
         "sasrec" => {
@@ -49,6 +51,11 @@ pub(crate) fn fit(
     })
 }
 
+/// Whether a model of a name depends on the seed.
+pub(crate) fn is_seeded(name: &str) -> bool {
+    matches!(name, "als" | "blend" | "sasrec")
+}
+
 /// The settings of the model of a name, as the registry keeps them.
 pub(crate) fn settings(name: &str, config: &TrainConfig) -> Value {
     match name {
@@ -57,6 +64,7 @@ pub(crate) fn settings(name: &str, config: &TrainConfig) -> Value {
         "decayed_markov" => json!(config.decayed_markov),
         "item_knn" => json!(config.item_knn),
         "ease" => json!(config.ease),
+        "als" => json!(config.als),
         "vmis_knn" => json!(config.vmis_knn),
         "blend" => json!(config.blend),
         "sasrec" => json!(config.sasrec),

@@ -8,12 +8,14 @@ mod evidence;
 mod fit;
 mod judged;
 mod pipeline;
+mod search;
 mod split;
 
-pub use config::{LEARNED, MODELS, Split, TrainConfig};
+pub use config::{DEFAULT_MODELS, LEARNED, MODELS, Split, TrainConfig};
 pub use data::ShopData;
 pub use error::TrainError;
 pub use judged::lists;
 pub use pipeline::{Outcome, Place, Step, evaluate, train};
 pub use qhatu_models::sasrec;
+pub use search::{Found, Grid, SearchConfig, Trial, search};
 pub use split::{Asked, TestSet};

@@ -24,6 +24,17 @@ pub(crate) const JUDGED_FILE: &str = "judged.safetensors";
 /// What is being done, for whoever shows progress.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
+    /// Settings of a model are tried: which of how many trials, with what share of the shoppers.
+    Trial {
+        /// The model.
+        model: String,
+        /// The trial, from 0.
+        number: usize,
+        /// Trials with this share.
+        of: usize,
+        /// Share of the shoppers that it learns from.
+        share: f64,
+    },
     /// A model is fitted, or loaded from an earlier, interrupted training; number from 0, and how many.
     Fit(String, usize, usize),
     /// How far the model at hand is, for one that takes many epochs.

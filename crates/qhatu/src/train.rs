@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use qhatu_eval::{Report, text_table};
 use qhatu_store::write_atomic;
-use qhatu_train::{Outcome, Step, sasrec};
+use qhatu_train::{Found, Outcome, Step, TrainConfig, sasrec};
 
 use crate::fault::Fault;
 use crate::progress::Stage;
@@ -21,6 +21,10 @@ pub(crate) struct Args {
     /// The models to fit, separated by commas; over those of qhatu.toml.
     #[arg(long, value_delimiter = ',')]
     models: Option<Vec<String>>,
+    /// First look for better settings of each model on the days before the test window ([train.search]), then train
+    /// with what was found. A search that was stopped goes on.
+    #[arg(long)]
+    search: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Fault> {
@@ -28,9 +32,62 @@ pub(crate) fn run(args: &Args) -> Result<(), Fault> {
     let config = &mut shop.project.config.train;
     config.seed = args.seed.unwrap_or(config.seed);
     config.models = args.models.clone().unwrap_or_else(|| config.models.clone());
+    if args.search {
+        shop.project.config.train = search(&shop)?;
+    }
     let outcome = train(&shop)?;
     say(text_table(&outcome.report));
     say_outcome(&outcome);
+    Ok(())
+}
+
+/// Searches settings, writes what was tried, and says what was found as it would stand in `qhatu.toml`.
+fn search(shop: &Shop) -> Result<TrainConfig, Fault> {
+    let data = shop.data()?;
+    let mut stages = Stages::default();
+    let config = &shop.project.config.train;
+    let (chosen, found) =
+        qhatu_train::search(&data, config, &shop.place(), &shop.registry(), &mut |step| stages.show(step))?;
+    stages.end();
+    let said = |fault: serde_json::Error| Fault::Said(fault.to_string());
+    let path = shop.paths.reports_dir().join("search.json");
+    write_atomic(&path, serde_json::to_string_pretty(&found).map_err(said)?.as_bytes())?;
+    found.iter().try_for_each(say_found)?;
+    say(format!("all trials: {}\n", path.display()));
+    Ok(chosen)
+}
+
+fn say_found(found: &Found) -> Result<(), Fault> {
+    let Some(best) = found.best() else {
+        say(format!("# {}: no trial was judged in the minutes of [train.search]", found.model));
+        return Ok(());
+    };
+    let present = found.trials.iter().position(|trial| trial.settings == found.present);
+    let place = present.map_or_else(String::new, |place| match (place, &found.trials[place]) {
+        (0, _) => "; these are the settings at hand".to_owned(),
+        (place, trial) => format!(
+            "; the settings at hand came to place {} with {:.4} from {:.0} % of the shoppers",
+            place + 1,
+            trial.figure,
+            100.0 * trial.share
+        ),
+    });
+    let cut = if found.cut_short { "; the minutes were up before all were judged" } else { "" };
+    say(format!(
+        "# {} of {} trials, {}: {} {:.4} from {:.0} % of the shoppers{place}{cut}",
+        found.model,
+        found.trials.len(),
+        found.validation,
+        found.metric,
+        best.figure,
+        100.0 * best.share
+    ));
+    let mut section = toml::Table::new();
+    let settings = toml::Value::try_from(&best.settings).map_err(|fault| Fault::Said(fault.to_string()))?;
+    section.insert(found.model.clone(), settings);
+    let mut whole = toml::Table::new();
+    whole.insert("train".to_owned(), toml::Value::Table(section));
+    say(toml::to_string(&whole).map_err(|fault| Fault::Said(fault.to_string()))?);
     Ok(())
 }
 
@@ -82,6 +139,10 @@ impl Stages {
         }
         self.end();
         let (name, what) = match step {
+            Step::Trial { model, number, of, share } => {
+                let share = (100.0 * share).round();
+                ("search", format!("{model}, {share} % of the shoppers ({} of {of})", number + 1))
+            }
             Step::Fit(model, number, of) => ("fit", format!("{model} ({} of {of})", number + 1)),
             Step::Epoch(model, _) => ("fit", model),
             Step::Judge => ("judge", "all models on the test window".to_owned()),
