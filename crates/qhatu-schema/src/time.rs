@@ -106,13 +106,13 @@ impl From<Zone> for String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Timestamp(i64);
 
-/// 9999-12-31T23:59:59.999Z in milliseconds.
-const LAST_MS: i64 = 253_402_300_799_999;
+/// 9999-12-30T22:00:00Z in milliseconds: the last that `jiff` writes, for in no zone is it a day of the year 10000.
+const LAST_MS: i64 = 253_402_207_200_000;
 
 impl Timestamp {
     /// 1970-01-01T00:00Z.
     pub const EPOCH: Self = Self(0);
-    /// The last instant that can be written, 9999-12-31T23:59:59.999Z.
+    /// The last instant that can be written, 9999-12-30T22:00:00Z.
     pub const MAX: Self = Self(LAST_MS);
 
     /// From milliseconds since the epoch, kept within the years 1970 to 9999.
@@ -324,6 +324,19 @@ mod tests {
             assert_eq!(Zone::try_from(String::from(zone)), Ok(zone));
         }
         assert!(Zone::try_from("Europe/London".to_owned()).is_err());
+    }
+
+    #[test]
+    fn the_first_and_the_last_instant_are_written_and_what_lies_beyond_is_refused() {
+        for (time, text) in
+            [(Timestamp::EPOCH, "1970-01-01T00:00:00Z"), (Timestamp::MAX, "9999-12-30T22:00:00Z")]
+        {
+            assert_eq!(time.to_string(), text);
+            assert_eq!(Timestamp::parse(text), Ok(time));
+            assert!(!time.lima_day().to_string().is_empty());
+        }
+        assert_eq!(Timestamp::from_millis(i64::MAX), Timestamp::MAX);
+        assert!(matches!(Timestamp::parse("9999-12-31T23:59:59Z"), Err(TimeError::OutOfRange { .. })));
     }
 
     #[test]
