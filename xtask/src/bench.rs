@@ -2,6 +2,7 @@
 //! with the spread and kept as JSON in `benches/results/`, from which `docs/reference/benchmarks.md`
 //! is made. A benchmark never fails a test run: a ratio below its goal is written down, not hidden.
 
+mod asked;
 mod bert;
 mod demo;
 mod engines;
@@ -11,7 +12,9 @@ mod import;
 mod knn;
 mod load;
 mod page;
+mod sasrec;
 mod server;
+mod steps;
 mod swap;
 mod timed;
 
@@ -43,6 +46,8 @@ const BENCHES: &[Bench] = &[
     ("engines", "embedded engines for the event log, in turns, behind the same group commit", engines::run),
     ("quality", "the demo's models on its time split, three seeds", demo::quality),
     ("bert", "BERT encoding, MiniLM-L6's shape, against PyTorch and ONNX Runtime in f32", bert::run),
+    ("steps", "training steps of SASRec, GRU and LSTM, against PyTorch", steps::run),
+    ("sasrec", "SASRec on MovieLens-1M by leave-one-out, against RecTools", sasrec::run),
     ("demo", "the demo from the built binary to printed recommendations", demo::time),
 ];
 
