@@ -3,10 +3,12 @@
 //! All of them learn from [`Interactions`] and answer a [`History`] with a score for every item of
 //! the catalogue. A model never sees who asks: a shopper is what they did.
 
+pub mod bert4rec;
 pub mod blend;
 pub mod decayed_markov;
 pub mod ease;
 mod error;
+pub mod gru4rec;
 mod interactions;
 pub mod item_knn;
 mod neighbours;
@@ -16,6 +18,7 @@ pub mod recent_popularity;
 mod recommender;
 pub mod sasrec;
 pub mod saved;
+pub mod sequence;
 pub mod vmis_knn;
 
 pub use error::ModelError;

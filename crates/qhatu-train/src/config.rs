@@ -1,14 +1,15 @@
 //! `[train]`: what is fitted, on what, and how it is judged.
 
 use qhatu_models::{
-    blend, decayed_markov, ease, item_knn, own_frequency, recent_popularity, sasrec, vmis_knn,
+    bert4rec, blend, decayed_markov, ease, gru4rec, item_knn, own_frequency, recent_popularity, sasrec,
+    vmis_knn,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
 
 /// Every model there is, in the order of the report: baselines first, learned ones last.
-pub const MODELS: [&str; 9] = [
+pub const MODELS: [&str; 11] = [
     "popularity",
     "recent_popularity",
     "own_frequency",
@@ -16,12 +17,17 @@ pub const MODELS: [&str; 9] = [
     "item_knn",
     "ease",
     "vmis_knn",
+    "gru4rec",
+    "bert4rec",
     "sasrec",
     "blend",
 ];
 
+/// Those that are fitted only where they are asked for: beside `sasrec`, for comparison.
+pub const ON_DEMAND: [&str; 2] = ["gru4rec", "bert4rec"];
+
 /// The models that are learned; the others are the baselines that these must beat.
-pub const LEARNED: [&str; 2] = ["sasrec", "blend"];
+pub const LEARNED: [&str; 4] = ["gru4rec", "bert4rec", "sasrec", "blend"];
 
 /// How the test set is cut off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -64,6 +70,10 @@ pub struct TrainConfig {
     pub ease: ease::Config,
     /// Hyper-parameters of session-kNN.
     pub vmis_knn: vmis_knn::Config,
+    /// Hyper-parameters of the recurrent model.
+    pub gru4rec: gru4rec::Config,
+    /// Hyper-parameters of the model of hidden items.
+    pub bert4rec: bert4rec::Config,
     /// Hyper-parameters of the attention model.
     pub sasrec: sasrec::Config,
     /// Hyper-parameters of the blend.
@@ -74,7 +84,7 @@ impl Default for TrainConfig {
     fn default() -> Self {
         Self {
             seed: 42,
-            models: MODELS.iter().map(|&name| name.to_owned()).collect(),
+            models: MODELS.into_iter().filter(|name| !ON_DEMAND.contains(name)).map(str::to_owned).collect(),
             split: Split::Time,
             test_days: 28,
             k: 10,
@@ -86,6 +96,8 @@ impl Default for TrainConfig {
             item_knn: Default::default(),
             ease: Default::default(),
             vmis_knn: Default::default(),
+            gru4rec: Default::default(),
+            bert4rec: Default::default(),
             sasrec: Default::default(),
             blend: Default::default(),
         }

@@ -10,10 +10,10 @@ mod judged;
 mod pipeline;
 mod split;
 
-pub use config::{LEARNED, MODELS, Split, TrainConfig};
+pub use config::{LEARNED, MODELS, ON_DEMAND, Split, TrainConfig};
 pub use data::ShopData;
 pub use error::TrainError;
 pub use judged::lists;
 pub use pipeline::{Outcome, Place, Step, evaluate, train};
-pub use qhatu_models::sasrec;
+pub use qhatu_models::sequence::Progress;
 pub use split::{Asked, TestSet};

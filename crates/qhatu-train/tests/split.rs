@@ -58,7 +58,8 @@ fn no_row_that_judges_is_among_those_that_teach() {
 fn what_judges_does_not_change_what_is_fitted() {
     let fitted = |shift: u64| -> BTreeMap<String, TensorFile> {
         let work = TempDir::new().unwrap();
-        let config = TrainConfig { bootstrap_samples: 1, ..TrainConfig::default() };
+        let models = MODELS.map(str::to_owned).to_vec();
+        let config = TrainConfig { models, bootstrap_samples: 1, ..TrainConfig::default() };
         evaluate(&shop(shift), &config, work.path(), "test", &mut |_| {}).unwrap();
         let files = fs::read_dir(work.path()).unwrap().map(|entry| entry.unwrap().path());
         let whole = files.filter(|path| path.extension().is_some_and(|ending| ending == "safetensors"));
