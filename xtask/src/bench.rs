@@ -2,6 +2,7 @@
 //! with the spread and kept as JSON in `benches/results/`, from which `docs/reference/benchmarks.md`
 //! is made. A benchmark never fails a test run: a ratio below its goal is written down, not hidden.
 
+mod asked;
 mod bert;
 mod demo;
 mod engines;
@@ -11,8 +12,10 @@ mod import;
 mod knn;
 mod load;
 mod page;
+mod sasrec;
 mod scan;
 mod server;
+mod steps;
 mod swap;
 mod timed;
 
@@ -45,6 +48,8 @@ const BENCHES: &[Bench] = &[
     ("quality", "the demo's models on its time split, three seeds", demo::quality),
     ("bert", "BERT encoding, MiniLM-L6's shape, against PyTorch and ONNX Runtime in f32", bert::run),
     ("scan", "exact search of the best items by inner product, against FAISS's flat index", scan::run),
+    ("steps", "training steps of SASRec, GRU and LSTM, against PyTorch", steps::run),
+    ("sasrec", "SASRec on MovieLens-1M by leave-one-out, against RecTools", sasrec::run),
     ("demo", "the demo from the built binary to printed recommendations", demo::time),
 ];
 

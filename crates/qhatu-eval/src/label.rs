@@ -16,6 +16,8 @@ const MODELS: &[(&str, &str, &str)] = &[
     ("ease", "Productos afines (EASE)", "Kindred products (EASE)"),
     ("als", "Gustos en común (ALS)", "Tastes in common (ALS)"),
     ("vmis_knn", "Pedidos parecidos (VMIS-kNN)", "Similar orders (VMIS-kNN)"),
+    ("gru4rec", "Memoria de la secuencia (GRU4Rec)", "Memory of the sequence (GRU4Rec)"),
+    ("bert4rec", "Atención a ambos lados (BERT4Rec)", "Attention to both sides (BERT4Rec)"),
     ("sasrec", "Atención a la secuencia (SASRec)", "Attention to the sequence (SASRec)"),
     ("blend", "Mezcla aprendida", "Learned blend"),
 ];

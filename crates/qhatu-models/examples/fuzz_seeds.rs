@@ -12,8 +12,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use qhatu_models::{
-    Interactions, ModelError, Purchase, Recommender, Vocabulary, blend, decayed_markov, ease, item_knn,
-    own_frequency, popularity, recent_popularity, sasrec, vmis_knn,
+    Interactions, ModelError, Purchase, Recommender, Vocabulary, bert4rec, blend, decayed_markov, ease,
+    gru4rec, item_knn, own_frequency, popularity, recent_popularity, sasrec, vmis_knn,
 };
 use qhatu_schema::{ItemId, ItemIdx};
 
@@ -46,6 +46,10 @@ fn models(data: &Interactions) -> Result<Vec<Box<dyn Recommender>>, ModelError> 
     (short.trees.rounds, short.trees.min_rows_in_leaf) = (3, 1);
     let mut small = sasrec::Config { hidden_size: 4, num_hidden_layers: 1, ..sasrec::Config::default() };
     (small.intermediate_size, small.max_length, small.epochs, small.validation_days) = (4, 8, 1, 10.0);
+    let mut recurrent = gru4rec::Config { hidden_size: 4, max_length: 8, ..gru4rec::Config::default() };
+    (recurrent.epochs, recurrent.validation_days) = (1, 10.0);
+    let mut hidden = bert4rec::Config { hidden_size: 4, num_hidden_layers: 1, ..bert4rec::Config::default() };
+    (hidden.intermediate_size, hidden.max_length, hidden.epochs, hidden.validation_days) = (4, 8, 1, 10.0);
     Ok(vec![
         Box::new(popularity::Popularity::fit(data, &popularity::Config::default())),
         Box::new(recent_popularity::RecentPopularity::fit(data, &recent_popularity::Config::default())),
@@ -56,5 +60,7 @@ fn models(data: &Interactions) -> Result<Vec<Box<dyn Recommender>>, ModelError> 
         Box::new(vmis_knn::VmisKnn::fit(data, &vmis_knn::Config::default())?),
         Box::new(blend::Blend::fit(data, &short, 1)?),
         Box::new(sasrec::SasRec::fit(data, &small, 1)?),
+        Box::new(gru4rec::Gru4Rec::fit(data, &recurrent, 1)?),
+        Box::new(bert4rec::Bert4Rec::fit(data, &hidden, 1)?),
     ])
 }

@@ -4,10 +4,12 @@
 //! the catalogue. A model never sees who asks: a shopper is what they did.
 
 pub mod als;
+pub mod bert4rec;
 pub mod blend;
 pub mod decayed_markov;
 pub mod ease;
 mod error;
+pub mod gru4rec;
 mod interactions;
 pub mod item_knn;
 pub mod mmr;
@@ -18,6 +20,7 @@ pub mod recent_popularity;
 mod recommender;
 pub mod sasrec;
 pub mod saved;
+pub mod sequence;
 pub mod vmis_knn;
 
 pub use error::ModelError;

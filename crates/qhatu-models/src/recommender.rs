@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::DAY_MS;
 use crate::error::{ModelError, misfit};
 use crate::{
-    als, blend, decayed_markov, ease, item_knn, own_frequency, popularity, recent_popularity, sasrec,
-    vmis_knn,
+    als, bert4rec, blend, decayed_markov, ease, gru4rec, item_knn, own_frequency, popularity,
+    recent_popularity, sasrec, vmis_knn,
 };
 
 /// What is known of a shopper when they ask. Empty for one who is new.
@@ -163,6 +163,8 @@ pub fn load_model(file: &TensorFile) -> Result<Box<dyn Recommender>, ModelError>
         als::NAME => Box::new(als::Als::load(file)?),
         ease::NAME => Box::new(ease::Ease::load(file)?),
         blend::NAME => Box::new(blend::Blend::load(file)?),
+        gru4rec::NAME => Box::new(gru4rec::Gru4Rec::load(file)?),
+        bert4rec::NAME => Box::new(bert4rec::Bert4Rec::load(file)?),
         sasrec::NAME => Box::new(sasrec::SasRec::load(file)?),
         vmis_knn::NAME => Box::new(vmis_knn::VmisKnn::load(file)?),
         name => return Err(ModelError::Unknown { name: name.to_owned() }),

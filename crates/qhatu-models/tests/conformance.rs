@@ -6,9 +6,11 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
+use qhatu_models::sequence::{Context, Distance, Objective, Progress, SequenceConfig, SequenceModel, Steps};
 use qhatu_models::{
-    History, Interactions, ModelError, Purchase, Recommender, Scored, Vocabulary, als, blend, decayed_markov,
-    ease, item_knn, load_model, own_frequency, popularity, recent_popularity, sasrec, top_k, vmis_knn,
+    History, Interactions, ModelError, Purchase, Recommender, Scored, Vocabulary, als, bert4rec, blend,
+    decayed_markov, ease, gru4rec, item_knn, load_model, own_frequency, popularity, recent_popularity,
+    sasrec, top_k, vmis_knn,
 };
 use qhatu_nn::tensor_file::TensorFile;
 use qhatu_schema::{ItemId, ItemIdx};
@@ -47,27 +49,119 @@ const MODELS: &[(&str, Fit, bool)] = &[
     ),
     ("blend", |d| Box::new(blend::Blend::fit(d, &blend::Config::default(), 1).unwrap()), true),
     ("sasrec", |d| Box::new(sasrec::SasRec::fit(d, &SASREC, 1).unwrap()), true),
+    ("sasrec", |d| Box::new(sasrec::SasRec::fit(d, &sasrec_items("sampled_softmax"), 1).unwrap()), true),
+    ("gru4rec", |d| Box::new(gru4rec::Gru4Rec::fit(d, &gru4rec_config("gru"), 1).unwrap()), true),
+    ("bert4rec", |d| Box::new(bert4rec::Bert4Rec::fit(d, &bert4rec_config(true), 1).unwrap()), true),
     ("vmis_knn", |d| Box::new(vmis_knn::VmisKnn::fit(d, &vmis_knn::Config::default()).unwrap()), true),
 ];
 
-/// A training's outcome; with a path it goes on from a checkpoint, and with a number of steps it is
-/// stopped after so many.
-type Train = fn(&Interactions, Option<&Path>, Option<u32>) -> Option<Box<dyn Recommender>>;
+/// A training's outcome, after so many epochs at most; with a path it goes on from a checkpoint, and with a number of steps
+/// it is stopped after so many.
+type Train = fn(&Interactions, u32, Option<&Path>, Option<u32>) -> Option<Box<dyn Recommender>>;
 
-/// The models that are learned in epochs.
-const LEARNED: &[(&str, Train)] = &[("sasrec", |data, checkpoint, most| {
+/// The models that are learned in epochs, and how many they need to know a batch by heart: those that are told from a few
+/// negatives at a time, or asked for a few items at a time, need more.
+const LEARNED: &[(&str, u32, Train)] = &[
+    ("sasrec", 50, |data, epochs, checkpoint, most| {
+        train(data, &sasrec::Config { epochs, ..SASREC }, checkpoint, most)
+    }),
+    ("sasrec, sampled", 50, |data, epochs, checkpoint, most| {
+        let config = sasrec::Config { epochs, ..sasrec_items("sampled_softmax") };
+        train(data, &config, checkpoint, most)
+    }),
+    ("sasrec, gbce", 200, |data, epochs, checkpoint, most| {
+        train(data, &sasrec::Config { epochs, ..sasrec_items("gbce") }, checkpoint, most)
+    }),
+    ("gru4rec", 50, |data, epochs, checkpoint, most| {
+        train(data, &gru4rec::Config { epochs, ..gru4rec_config("gru") }, checkpoint, most)
+    }),
+    ("gru4rec, lstm", 50, |data, epochs, checkpoint, most| {
+        train(data, &gru4rec::Config { epochs, ..gru4rec_config("lstm") }, checkpoint, most)
+    }),
+    ("bert4rec", 800, |data, epochs, checkpoint, most| {
+        train(data, &bert4rec::Config { epochs, ..bert4rec_config(false) }, checkpoint, most)
+    }),
+];
+
+fn train<C: SequenceConfig + 'static>(
+    data: &Interactions,
+    config: &C,
+    checkpoint: Option<&Path>,
+    most: Option<u32>,
+) -> Option<Box<dyn Recommender>> {
     let mut steps = 0;
-    let progress = &mut |now: &sasrec::Progress| {
+    let progress = &mut |now: &Progress| {
         assert!(now.loss.is_finite() && now.epoch < now.epochs && now.step <= now.steps);
         steps += 1;
         if most.is_some_and(|most| steps > most) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    match sasrec::SasRec::fit_with(data, &SASREC, 1, &mut sasrec::Context { checkpoint, progress }) {
+    match SequenceModel::fit_with(data, config, 1, &mut Context { checkpoint, progress }) {
         Ok(model) => Some(Box::new(model)),
         Err(ModelError::Cancelled { .. }) => None,
         Err(other) => panic!("{other}"),
     }
-})];
+}
+
+/// The settings of the papers' protocol, small, with the objective of a name.
+fn sasrec_items(objective: &str) -> sasrec::Config {
+    sasrec::Config {
+        steps: Steps::Items,
+        attention_bias: Distance::Steps,
+        repeats: false,
+        trend: false,
+        refit: false,
+        objective: serde_json::from_value(objective.into()).unwrap(),
+        negatives: 16,
+        ..SASREC
+    }
+}
+
+fn gru4rec_config(cell: &str) -> gru4rec::Config {
+    gru4rec::Config {
+        hidden_size: 32,
+        cell: serde_json::from_value(cell.into()).unwrap(),
+        max_length: 64,
+        hidden_dropout_prob: 0.1,
+        item_dropout_prob: 0.0,
+        learning_rate: 1e-2,
+        weight_decay: 0.0,
+        warmup_steps: 5,
+        ema_decay: 0.5,
+        batch_size: 5,
+        accumulation_steps: 2,
+        epochs: 50,
+        validation_days: 3.0,
+        recency_half_life_days: 0.0,
+        horizon_days: 0.0,
+        parts: 3,
+        ..gru4rec::Config::default()
+    }
+}
+
+/// With or without the parts for shops.
+fn bert4rec_config(shop: bool) -> bert4rec::Config {
+    bert4rec::Config {
+        hidden_size: 32,
+        num_hidden_layers: 1,
+        intermediate_size: 32,
+        max_length: 64,
+        hidden_dropout_prob: 0.1,
+        attention_probs_dropout_prob: 0.0,
+        learning_rate: 1e-2,
+        weight_decay: 0.0,
+        warmup_steps: 5,
+        ema_decay: 0.5,
+        batch_size: 5,
+        epochs: 100,
+        validation_days: 3.0,
+        recency_half_life_days: 0.0,
+        attention_bias: if shop { Distance::Time } else { Distance::Steps },
+        repeats: shop,
+        trend: shop,
+        parts: 3,
+        ..bert4rec::Config::default()
+    }
+}
 
 /// Small and quick, for the small data of this suite.
 const SASREC: sasrec::Config = sasrec::Config {
@@ -91,6 +185,15 @@ const SASREC: sasrec::Config = sasrec::Config {
     recency_half_life_days: 0.0,
     horizon_days: 0.0,
     parts: 3,
+    accumulation_steps: 1,
+    refit: true,
+    steps: Steps::Orders,
+    attention_bias: Distance::Time,
+    repeats: true,
+    trend: true,
+    objective: Objective::Softmax,
+    negatives: 16,
+    gbce_t: 0.75,
 };
 
 const ITEMS: u32 = 50;
@@ -294,8 +397,8 @@ fn a_learned_model_overfits_one_batch() {
         })
         .collect();
     let data = Interactions::from_purchases(vocabulary(ITEMS), &lines, 100 * DAY);
-    for (name, train) in LEARNED {
-        let model = train(&data, None, None).unwrap();
+    for (name, epochs, train) in LEARNED {
+        let model = train(&data, *epochs, None, None).unwrap();
         let (mut right, mut asked) = (0, 0);
         for sequence in &data.sequences {
             for known in 1..sequence.items.len() {
@@ -315,16 +418,16 @@ fn a_learned_model_overfits_one_batch() {
 fn a_training_that_was_stopped_is_the_same_training() {
     let whole = checkerboard();
     let validated = whole.before(13 * DAY);
-    for (name, train) in LEARNED {
+    for (name, _, train) in LEARNED {
         for data in [&whole, &validated] {
-            let wanted = train(data, None, None).unwrap().save();
+            let wanted = train(data, 30, None, None).unwrap().save();
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("work").join("model.checkpoint");
             let (mut model, mut starts) = (None, 0);
             while model.is_none() {
                 starts += 1;
                 assert!(starts < 1000, "{name} does not go on");
-                model = train(data, Some(&path), Some(11 + starts % 7));
+                model = train(data, 30, Some(&path), Some(11 + starts % 7));
             }
             assert!(starts > 2, "{name} was not stopped");
             assert_eq!(model.unwrap().save(), wanted, "{name}");

@@ -7,11 +7,15 @@
 use std::fs;
 use std::path::Path;
 
-use qhatu_nn::layer::{Block, BlockConfig, BlockSaved, NormPlace};
+use qhatu_nn::layer::{Block, BlockConfig, BlockSaved, NormPlace, Recurrent};
 use qhatu_nn::operation::activation::Activation;
 use qhatu_nn::operation::attention::{Attention, Pack, Saved};
-use qhatu_nn::operation::cross_entropy::{CrossEntropy, Gradients, IGNORE, Targets};
+use qhatu_nn::operation::binary::Binary;
+use qhatu_nn::operation::contrastive::{self, LeftOut};
+use qhatu_nn::operation::cross_entropy::{CrossEntropy, Gradients, IGNORE, Sparse, Targets};
 use qhatu_nn::operation::linear::Widths;
+use qhatu_nn::operation::recurrent::{self, Cell, Steps};
+use qhatu_nn::operation::sampled::{self, Kind, Sampled, Work};
 use qhatu_nn::operation::{embedding, layer_norm, linear};
 use qhatu_nn::tensor_file::TensorFile;
 use qhatu_nn::{AdamW, AdamWConfig, Initial, Parameters, Stream, clip};
@@ -116,6 +120,82 @@ fn cross_entropy() {
     golden.is("cross_entropy.d_x", &d_x, 2e-6);
     golden.is("cross_entropy.d_w", &d_w, 2e-6);
     golden.is("cross_entropy.d_b", &d_b, 2e-6);
+}
+
+#[test]
+fn recurrent_cells() {
+    let golden = Golden::open();
+    let steps = Steps::new(STARTS);
+    for (name, cell) in [("gru", Cell::Gru), ("lstm", Cell::Lstm)] {
+        let get = |part: &str| golden.get(&format!("{name}.{part}"));
+        let mut parameters = Parameters::default();
+        let widths = Widths { inputs: 5, outputs: 18 };
+        let layer = Recurrent::new(&mut parameters, "cell", cell, widths, (0.1, Stream::new(1)));
+        let slots: Vec<_> = parameters
+            .tensors()
+            .map(|(ours, _, slot)| (ours.trim_start_matches("cell.").to_owned(), slot))
+            .collect();
+        for (theirs, slot) in &slots {
+            slot.of_mut(parameters.values_mut()).copy_from_slice(get(theirs));
+        }
+        let (mut y, mut d_x, mut saved) = (Vec::new(), Vec::new(), recurrent::Saved::default());
+        layer.forward(parameters.values(), &steps, get("x"), &mut y, &mut saved);
+        golden.is(&format!("{name}.output"), &y, 2e-6);
+        let mut gradients = vec![0.0; parameters.len()];
+        let both = (parameters.values(), gradients.as_mut_slice());
+        layer.backward(both, &steps, get("d_output"), &mut d_x, &mut saved);
+        golden.is(&format!("{name}.d_x"), &d_x, 5e-6);
+        for (theirs, slot) in &slots {
+            golden.is(&format!("{name}.d_{theirs}"), slot.of(&gradients), 1e-5);
+        }
+    }
+}
+
+#[test]
+fn losses_against_negatives() {
+    let golden = Golden::open();
+    let targets = Sparse { starts: &[0, 1, 2, 3, 4], classes: &[0, 8, 3, 7], values: &[1.0; 4] };
+    for (name, kind) in [
+        ("sampled_softmax", Kind::Softmax { corrected: false }),
+        ("sampled_softmax_corrected", Kind::Softmax { corrected: true }),
+        ("bce", Kind::Binary { beta: 1.0 }),
+        ("gbce", Kind::Binary { beta: 0.4 }),
+    ] {
+        let [x, w, b] = ["x", "w", "b"].map(|part| golden.get(&format!("{name}.{part}")));
+        let negatives = &[2, 8, 0, 5, 5];
+        let loss = Sampled { weights: w, bias: Some(b), width: 5, targets, negatives, kind };
+        let (mut d_x, mut d_w, mut d_b) = (vec![0.0; x.len()], vec![0.0; w.len()], vec![0.0; b.len()]);
+        let mut into =
+            sampled::Gradients { scale: 1.0, x: &mut d_x, weights: &mut d_w, bias: Some(&mut d_b) };
+        let found = loss.forward_backward(x, &mut into, &mut Work::default());
+        golden.is(&format!("{name}.output"), &[found as f32], 2e-6);
+        golden.is(&format!("{name}.d_x"), &d_x, 2e-6);
+        golden.is(&format!("{name}.d_w"), &d_w, 2e-6);
+        golden.is(&format!("{name}.d_b"), &d_b, 2e-6);
+    }
+}
+
+#[test]
+fn losses_of_pairs_and_labels() {
+    let golden = Golden::open();
+    let labels = [true, false, false, true, false, true];
+    for (name, loss) in [
+        ("weighted_bce", Binary { positive: 3.0, ..Binary::default() }),
+        ("focal", Binary { negative: 0.75, positive: 0.25, gamma: 2.0 }),
+    ] {
+        let mut d = [0.0; 6];
+        let found = loss.forward_backward(golden.get(&format!("{name}.z")), &labels, 1.0, &mut d);
+        golden.is(&format!("{name}.output"), &[found as f32], 1e-6);
+        golden.is(&format!("{name}.d_z"), &d, 1e-6);
+    }
+    let pairs = (golden.get("contrastive.q"), golden.get("contrastive.a"));
+    let left_out = LeftOut::of(4, |row, other| row + other == 2 && row != other);
+    let (mut d_q, mut d_a) = (vec![0.0; 20], vec![0.0; 20]);
+    let into = (d_q.as_mut_slice(), d_a.as_mut_slice());
+    let found = contrastive::forward_backward(pairs, 5, (0.5, &left_out), 1.0, into);
+    golden.is("contrastive.output", &[found as f32], 2e-6);
+    golden.is("contrastive.d_q", &d_q, 5e-6);
+    golden.is("contrastive.d_a", &d_a, 5e-6);
 }
 
 /// Names of torch.nn.TransformerEncoderLayer and ours.

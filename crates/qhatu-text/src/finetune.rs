@@ -1,23 +1,19 @@
 //! Fine-tuning on the shop's own pairs: query and clicked product, product and next product.
 //!
-//! In-batch negatives (Henderson et al., Efficient Natural Language Response Suggestion, 2017; sentence-transformers'
-//! MultipleNegativesRankingLoss): of a batch of pairs, each first text must find its own second text among
+//! In-batch negatives ([`contrastive`]): of a batch of pairs, each first text must find its own second text among
 //! all second texts, by cosine over a temperature. A second text that is the same as one's own, or belongs
 //! to the same first text, is no wrong answer and is left out of that row.
 
 use std::path::Path;
 
 use qhatu_nn::Stream;
-use qhatu_nn::operation::cross_entropy::{CrossEntropy, Gradients, Sparse, Targets};
+use qhatu_nn::operation::contrastive::{self, LeftOut};
 
 use crate::bert::{Bert, Pass};
 use crate::pooling::{Pooling, normalize, normalize_backward};
 use crate::pretrain::{batch_places, described};
 use crate::training::{Next, Progress, SHARDS, Shard, Training, TrainingConfig, fill_shards};
 use crate::{Encoding, TextEncoder, TextError};
-
-/// What a logit is lowered by to be left out; far below any, and finite.
-const OUT: f32 = -1e4;
 
 /// A pair of texts that belong together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,24 +87,17 @@ fn check(pairs: &[Pair], temperature: f32) -> Result<(), TextError> {
 /// A batch: all queries, then all answers, and who is left out of which row.
 struct Contrast {
     sequences: Vec<Encoding>,
-    starts: Vec<usize>,
-    classes: Vec<u32>,
+    left_out: LeftOut,
     temperature: f32,
 }
 
 fn contrast(sequences: &[Encoding], places: Vec<usize>, temperature: f32) -> Contrast {
     let queries: Vec<&Encoding> = places.iter().map(|place| &sequences[2 * place]).collect();
     let answers: Vec<&Encoding> = places.iter().map(|place| &sequences[2 * place + 1]).collect();
-    let (mut starts, mut classes) = (vec![0], Vec::new());
-    for row in 0..queries.len() {
-        let same = |other: &usize| {
-            *other != row && (answers[*other] == answers[row] || queries[*other] == queries[row])
-        };
-        classes.extend((0..queries.len()).filter(same).map(|other| other as u32));
-        starts.push(classes.len());
-    }
+    let same = |row: usize, other: usize| answers[other] == answers[row] || queries[other] == queries[row];
+    let left_out = LeftOut::of(queries.len(), same);
     let sequences = queries.into_iter().chain(answers).cloned().collect();
-    Contrast { sequences, starts, classes, temperature }
+    Contrast { sequences, left_out, temperature }
 }
 
 fn contrastive_step(
@@ -142,27 +131,12 @@ fn contrastive_step(
 /// The mean loss, and the gradients of the vectors before they were made of length 1.
 fn contrastive_loss(vectors: &mut [f32], batch: &Contrast, width: usize) -> (f64, Vec<f32>) {
     let lengths = normalize(vectors, width);
-    let rows = batch.starts.len() - 1;
-    let (queries, answers) = vectors.split_at(rows * width);
-    let scaled: Vec<f32> = queries.iter().map(|value| value / batch.temperature).collect();
-    let targets: Vec<u32> = (0..rows as u32).collect();
-    let values = vec![OUT; batch.classes.len()];
-    let offsets = Sparse { starts: &batch.starts, classes: &batch.classes, values: &values };
-    let loss = CrossEntropy {
-        weights: answers,
-        bias: None,
-        width,
-        targets: Targets::Class(&targets),
-        offsets: Some(offsets),
-    };
+    let rows = batch.left_out.starts.len() - 1;
+    let pairs = vectors.split_at(rows * width);
     let mut d = vec![0.0; vectors.len()];
-    let (d_queries, d_answers) = d.split_at_mut(rows * width);
-    let mut d_offsets = values.clone();
-    let scale = 1.0 / rows as f32;
-    let mut to =
-        Gradients { scale, x: d_queries, weights: d_answers, bias: None, offsets: Some(&mut d_offsets) };
-    let sum = loss.forward_backward(&scaled, &mut to, &mut Vec::new());
-    d_queries.iter_mut().for_each(|d| *d /= batch.temperature);
+    let how = (batch.temperature, &batch.left_out);
+    let sum =
+        contrastive::forward_backward(pairs, width, how, 1.0 / rows as f32, d.split_at_mut(rows * width));
     normalize_backward(vectors, &lengths, &mut d, width);
     (sum / rows as f64, d)
 }
@@ -188,7 +162,8 @@ mod tests {
             found.sequences.iter().map(|one| one.ids[0]).collect::<Vec<_>>(),
             [1, 2, 1, 3, 5, 6, 7, 5]
         );
-        assert_eq!((found.starts, found.classes), (vec![0, 2, 2, 3, 4], vec![2, 3, 0, 0]));
+        let LeftOut { starts, answers } = found.left_out;
+        assert_eq!((starts, answers), (vec![0, 2, 2, 3, 4], vec![2, 3, 0, 0]));
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Run it into a new folder when the format changes, and leave the old folder as it is: what was written once must open
-//! for good. A model that is new gets its version into the present folder by running it into an empty one and copying.
+//! for good. A model that is new gets its version into the present folder by running it into an empty one and copying,
+//! with the next number in its manifest.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -16,14 +17,18 @@ use qhatu_models::{History, TensorFile, load_model, saved, top_k};
 use qhatu_registry::{ArtifactFile, NewVersion, Registry};
 use qhatu_schema::{Event, ItemIdx, Timestamp};
 use qhatu_store::open_documents;
-use qhatu_train::{ShopData, TrainConfig, evaluate};
+use qhatu_train::{MODELS, ShopData, TrainConfig, evaluate};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = std::env::args().nth(1).ok_or("name a folder")?;
     let (work, documents) = (tempfile::TempDir::new()?, tempfile::TempDir::new()?);
-    let mut config = TrainConfig { bootstrap_samples: 1, test_days: 14, ..TrainConfig::default() };
+    let models = MODELS.map(str::to_owned).to_vec();
+    let mut config = TrainConfig { models, bootstrap_samples: 1, test_days: 14, ..TrainConfig::default() };
     (config.blend.trees.rounds, config.blend.horizon_days) = (3, 14.0);
     config.blend.trees.min_rows_in_leaf = 10;
+    (config.sasrec.hidden_size, config.sasrec.intermediate_size) = (8, 8);
+    (config.bert4rec.hidden_size, config.bert4rec.intermediate_size) = (8, 8);
+    config.gru4rec.hidden_size = 8;
     let data = shop()?;
     evaluate(&data, &config, work.path(), "fixture", &mut |_| {})?;
     let registry = Registry::new(open_documents(documents.path())?, &folder);

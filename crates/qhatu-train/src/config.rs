@@ -1,7 +1,8 @@
 //! `[train]`: what is fitted, on what, and how it is judged.
 
 use qhatu_models::{
-    als, blend, decayed_markov, ease, item_knn, own_frequency, recent_popularity, sasrec, vmis_knn,
+    als, bert4rec, blend, decayed_markov, ease, gru4rec, item_knn, own_frequency, recent_popularity, sasrec,
+    vmis_knn,
 };
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +10,7 @@ use crate::error::TrainError;
 use crate::search::SearchConfig;
 
 /// Every model there is, in the order of the report: baselines first, learned ones last.
-pub const MODELS: [&str; 10] = [
+pub const MODELS: [&str; 12] = [
     "popularity",
     "recent_popularity",
     "own_frequency",
@@ -18,25 +19,17 @@ pub const MODELS: [&str; 10] = [
     "ease",
     "als",
     "vmis_knn",
+    "gru4rec",
+    "bert4rec",
     "sasrec",
     "blend",
 ];
 
-/// Those that are fitted where the configuration names none.
-pub const DEFAULT_MODELS: [&str; 9] = [
-    "popularity",
-    "recent_popularity",
-    "own_frequency",
-    "decayed_markov",
-    "item_knn",
-    "ease",
-    "vmis_knn",
-    "sasrec",
-    "blend",
-];
+/// Those that are fitted only where they are asked for: for comparison with `ease` and `sasrec`.
+pub const ON_DEMAND: [&str; 3] = ["als", "gru4rec", "bert4rec"];
 
 /// The models that are learned; the others are the baselines that these must beat.
-pub const LEARNED: [&str; 2] = ["sasrec", "blend"];
+pub const LEARNED: [&str; 4] = ["gru4rec", "bert4rec", "sasrec", "blend"];
 
 /// How the test set is cut off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -83,6 +76,10 @@ pub struct TrainConfig {
     pub als: als::Config,
     /// Hyper-parameters of session-kNN.
     pub vmis_knn: vmis_knn::Config,
+    /// Hyper-parameters of the recurrent model.
+    pub gru4rec: gru4rec::Config,
+    /// Hyper-parameters of the model of hidden items.
+    pub bert4rec: bert4rec::Config,
     /// Hyper-parameters of the attention model.
     pub sasrec: sasrec::Config,
     /// Hyper-parameters of the blend.
@@ -93,7 +90,7 @@ impl Default for TrainConfig {
     fn default() -> Self {
         Self {
             seed: 42,
-            models: DEFAULT_MODELS.iter().map(|&name| name.to_owned()).collect(),
+            models: MODELS.into_iter().filter(|name| !ON_DEMAND.contains(name)).map(str::to_owned).collect(),
             split: Split::Time,
             test_days: 28,
             k: 10,
@@ -107,6 +104,8 @@ impl Default for TrainConfig {
             ease: Default::default(),
             als: Default::default(),
             vmis_knn: Default::default(),
+            gru4rec: Default::default(),
+            bert4rec: Default::default(),
             sasrec: Default::default(),
             blend: Default::default(),
         }

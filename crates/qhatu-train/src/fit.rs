@@ -4,19 +4,22 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use qhatu_models::als::Als;
+use qhatu_models::bert4rec::Bert4Rec;
 use qhatu_models::blend::Blend;
 use qhatu_models::decayed_markov::DecayedMarkov;
 use qhatu_models::ease::Ease;
+use qhatu_models::gru4rec::Gru4Rec;
 use qhatu_models::item_knn::ItemKnn;
 use qhatu_models::own_frequency::OwnFrequency;
 use qhatu_models::popularity::{self, Popularity};
 use qhatu_models::recent_popularity::RecentPopularity;
-use qhatu_models::sasrec::{self, SasRec};
+use qhatu_models::sasrec::SasRec;
+use qhatu_models::sequence::{Context, Progress};
 use qhatu_models::vmis_knn::VmisKnn;
 use qhatu_models::{Interactions, Recommender};
 use serde_json::{Value, json};
 
-use crate::config::TrainConfig;
+use crate::config::{LEARNED, TrainConfig};
 use crate::error::TrainError;
 use crate::pipeline::Step;
 
@@ -39,21 +42,35 @@ pub(crate) fn fit(
         "als" => Box::new(Als::fit(data, &config.als, config.seed)?),
         "vmis_knn" => Box::new(VmisKnn::fit(data, &config.vmis_knn)?),
         "blend" => Box::new(Blend::fit(data, &config.blend, config.seed)?),
-        "sasrec" => {
-            let progress = &mut |now: &sasrec::Progress| {
-                show(Step::Epoch(name.to_owned(), *now));
-                ControlFlow::Continue(())
-            };
-            let mut context = sasrec::Context { checkpoint, progress };
-            Box::new(SasRec::fit_with(data, &config.sasrec, config.seed, &mut context)?)
-        }
+        "gru4rec" | "bert4rec" | "sasrec" => fit_sequence(name, data, config, checkpoint, show)?,
         name => return Err(crate::config::unknown(name)),
     })
 }
 
 /// Whether a model of a name depends on the seed.
 pub(crate) fn is_seeded(name: &str) -> bool {
-    matches!(name, "als" | "blend" | "sasrec")
+    name == "als" || LEARNED.contains(&name)
+}
+
+/// The models that are learned in epochs.
+fn fit_sequence(
+    name: &str,
+    data: &Interactions,
+    config: &TrainConfig,
+    checkpoint: Option<&Path>,
+    show: &mut dyn FnMut(Step),
+) -> Result<Box<dyn Recommender>, TrainError> {
+    let progress = &mut |now: &Progress| {
+        show(Step::Epoch(name.to_owned(), *now));
+        ControlFlow::Continue(())
+    };
+    let context = &mut Context { checkpoint, progress };
+    let seed = config.seed;
+    Ok(match name {
+        "gru4rec" => Box::new(Gru4Rec::fit_with(data, &config.gru4rec, seed, context)?),
+        "bert4rec" => Box::new(Bert4Rec::fit_with(data, &config.bert4rec, seed, context)?),
+        _ => Box::new(SasRec::fit_with(data, &config.sasrec, seed, context)?),
+    })
 }
 
 /// The settings of the model of a name, as the registry keeps them.
@@ -67,6 +84,8 @@ pub(crate) fn settings(name: &str, config: &TrainConfig) -> Value {
         "als" => json!(config.als),
         "vmis_knn" => json!(config.vmis_knn),
         "blend" => json!(config.blend),
+        "gru4rec" => json!(config.gru4rec),
+        "bert4rec" => json!(config.bert4rec),
         "sasrec" => json!(config.sasrec),
         _ => json!({}),
     }

@@ -11,11 +11,11 @@ mod pipeline;
 mod search;
 mod split;
 
-pub use config::{DEFAULT_MODELS, LEARNED, MODELS, Split, TrainConfig};
+pub use config::{LEARNED, MODELS, ON_DEMAND, Split, TrainConfig};
 pub use data::ShopData;
 pub use error::TrainError;
 pub use judged::lists;
 pub use pipeline::{Outcome, Place, Step, evaluate, train};
-pub use qhatu_models::sasrec;
+pub use qhatu_models::sequence::Progress;
 pub use search::{Found, Grid, SearchConfig, Trial, search};
 pub use split::{Asked, TestSet};

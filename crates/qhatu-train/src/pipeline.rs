@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use qhatu_eval::{Catalogue, Lists, Report, Settings, judge};
-use qhatu_models::{ModelError, sasrec, saved};
+use qhatu_models::{ModelError, saved, sequence};
 use qhatu_registry::{
     ArtifactFile, Decision, Gate, ModelVersion, NewRun, NewVersion, Registry, RegistryError, Run,
 };
@@ -38,7 +38,7 @@ pub enum Step {
     /// A model is fitted, or loaded from an earlier, interrupted training; number from 0, and how many.
     Fit(String, usize, usize),
     /// How far the model at hand is, for one that takes many epochs.
-    Epoch(String, sasrec::Progress),
+    Epoch(String, sequence::Progress),
     /// Everything is judged.
     Judge,
     /// The winner is fitted on all data.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use qhatu_eval::{Report, text_table};
 use qhatu_store::write_atomic;
-use qhatu_train::{Found, Outcome, Step, TrainConfig, sasrec};
+use qhatu_train::{Found, Outcome, Progress, Step, TrainConfig};
 
 use crate::fault::Fault;
 use crate::progress::Stage;
@@ -153,7 +153,7 @@ impl Stages {
         self.now = Some((stage, what));
     }
 
-    fn show_epoch(&mut self, now: &sasrec::Progress) {
+    fn show_epoch(&mut self, now: &Progress) {
         let Some((stage, what)) = &self.now else { return };
         let steps = now.steps as u64;
         stage.at(u64::from(now.epoch) * steps + now.step as u64, u64::from(now.epochs) * steps);

@@ -58,6 +58,12 @@ pub(super) fn tanh<const FMA: bool>(x: f32) -> f32 {
     if square < 0.04 { x * p } else { large }
 }
 
+/// σ(x) = 1 ⁄ (1 + e⁻ˣ).
+#[inline(always)]
+pub(super) fn sigmoid<const FMA: bool>(x: f32) -> f32 {
+    1.0 / (1.0 + exp::<FMA>(-x))
+}
+
 /// Φ(x), the normal distribution function, and φ(x), its density.
 ///
 /// erfc by Abramowitz and Stegun 7.1.26 (absolute error below 1.5 · 10⁻⁷), whose e^(−x²⁄2) the density

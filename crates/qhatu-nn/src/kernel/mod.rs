@@ -1,6 +1,7 @@
 //! The only `unsafe` of the crate: calls into the `gemm` crate behind checked lengths, and calls of
 //! kernels compiled for instructions that the processor was found to have.
 
+pub(crate) mod cell;
 mod lane;
 mod level;
 mod matmul;

@@ -8,6 +8,10 @@ dispatched! {
     fn softmax_at(row: &mut [f32]) -> f32 = softmax_body
 }
 dispatched! {
+    /// [`exponents`] at a level.
+    fn exponents_at(row: &mut [f32], top: f32) -> f32 = exponents_body
+}
+dispatched! {
     /// [`softmax_backward`] at a level.
     fn softmax_backward_at(p: &[f32], d: &mut [f32], scale: f32) = backward_body
 }
@@ -15,6 +19,11 @@ dispatched! {
 /// `pᵢ ← e^(xᵢ − m) ⁄ Σ e^(xⱼ − m)` with m the largest; returns `ln Σ e^xⱼ`. An empty row gives −∞.
 pub(crate) fn softmax(row: &mut [f32]) -> f32 {
     softmax_at(level(), row)
+}
+
+/// `xᵢ ← e^(xᵢ − top)`; returns their sum. What is −∞ becomes 0.
+pub(crate) fn exponents(row: &mut [f32], top: f32) -> f32 {
+    exponents_at(level(), row, top)
 }
 
 /// `dᵢ ← scale · pᵢ (dᵢ − Σ pⱼ dⱼ)`: the gradient of a softmax's input from that of its output.
@@ -33,6 +42,14 @@ fn softmax_body<const FMA: bool>(row: &mut [f32]) -> f32 {
         }
     }
     let top = tops.iter().chain(rest).fold(f32::NEG_INFINITY, |top, x| larger(*x, top));
+    let sum = exponents_body::<FMA>(row, top);
+    let factor = 1.0 / sum;
+    row.iter_mut().for_each(|x| *x *= factor);
+    top + sum.ln()
+}
+
+#[inline(always)]
+fn exponents_body<const FMA: bool>(row: &mut [f32], top: f32) -> f32 {
     let mut sums = [0.0; LANES];
     let (chunks, rest) = row.as_chunks_mut::<LANES>();
     for chunk in chunks {
@@ -45,10 +62,7 @@ fn softmax_body<const FMA: bool>(row: &mut [f32]) -> f32 {
         *x = lane::exp::<FMA>(*x - top);
         sums[place] += *x;
     }
-    let sum = lane::fold(sums);
-    let factor = 1.0 / sum;
-    row.iter_mut().for_each(|x| *x *= factor);
-    top + sum.ln()
+    lane::fold(sums)
 }
 
 #[inline(always)]

@@ -1,4 +1,4 @@
-//! What an optimizer does to each number, and the mask of dropout.
+//! What an optimizer does to each number, the mask of dropout, and sums of slices.
 
 use super::lane::multiply_add;
 use super::level::{dispatched, level};
@@ -31,6 +31,17 @@ dispatched! {
     fn dropout_at(values: &mut [f32], key: [u32; 2], threshold: u32, factor: f32) = dropout_body
 }
 
+dispatched! {
+    /// [`add_scaled`] at a level.
+    fn add_scaled_at(to: &mut [f32], from: &[f32], factor: f32) = add_scaled_body
+}
+
+/// `to ← to + factor · from`.
+pub(crate) fn add_scaled(to: &mut [f32], from: &[f32], factor: f32) {
+    assert_eq!(to.len(), from.len(), "slices of one length");
+    add_scaled_at(level(), to, from, factor);
+}
+
 /// One AdamW step.
 pub(crate) fn adam(values: &mut [f32], gradients: &[f32], moments: [&mut [f32]; 2], by: Adam) {
     let lengths = [gradients.len(), moments[0].len(), moments[1].len()];
@@ -58,6 +69,11 @@ fn adam_body<const FMA: bool>(
         let step = by.rate * *m / multiply_add::<FMA>(v.sqrt(), by.second, by.epsilon);
         *value = *value * by.keep - step;
     }
+}
+
+#[inline(always)]
+fn add_scaled_body<const FMA: bool>(to: &mut [f32], from: &[f32], factor: f32) {
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = multiply_add::<FMA>(factor, *from, *to));
 }
 
 #[inline(always)]

@@ -1,6 +1,6 @@
-//! Functions of one number, over slices: GELU in both forms, tanh, and what their gradients need.
+//! Functions of one number, over slices: GELU in both forms, tanh, the logistic function, and what their gradients need.
 
-use super::lane::{self, multiply_add};
+use super::lane::{self, LANES, multiply_add};
 use super::level::{dispatched, level};
 
 dispatched! {
@@ -26,6 +26,15 @@ dispatched! {
 dispatched! {
     /// [`tanh_backward`] at a level.
     fn tanh_backward_at(x: &[f32], d: &mut [f32]) = tanh_backward_body
+}
+dispatched! {
+    /// [`sigmoid`] at a level.
+    fn sigmoid_at(x: &mut [f32]) -> f32 = sigmoid_body
+}
+
+/// `x ← σ(x) = 1 ⁄ (1 + e⁻ˣ)`; returns Σ −ln (1 − σ(x)) = Σ ln (1 + eˣ). What is −∞ becomes 0.
+pub(crate) fn sigmoid(x: &mut [f32]) -> f32 {
+    x.chunks_mut(MOST).map(|x| sigmoid_at(level(), x)).sum()
 }
 
 /// `out ← x Φ(x)`.
@@ -103,6 +112,31 @@ fn tanh_body<const FMA: bool>(x: &mut [f32]) {
     x.iter_mut().for_each(|x| *x = lane::tanh::<FMA>(*x));
 }
 
+/// Numbers whose logarithm is taken at once: a lane's product of as many, each at most 2, stays below 2⁶⁴.
+const MOST: usize = 64 * LANES;
+
+/// By e^−|x|, for both sides: `ln (1 + eˣ) = max(x, 0) + ln (1 + e^−|x|)`, and a sum of logarithms is the logarithm of a
+/// product.
+#[inline(always)]
+fn sigmoid_body<const FMA: bool>(x: &mut [f32]) -> f32 {
+    let (mut sums, mut products) = ([0.0; LANES], [1.0; LANES]);
+    let mut one = |x: &mut f32, place: usize| {
+        let power = lane::exp::<FMA>(-x.abs());
+        let whole = 1.0 + power;
+        sums[place] += lane::larger(*x, 0.0);
+        products[place] *= whole;
+        *x = if *x < 0.0 { power } else { 1.0 } / whole;
+    };
+    let (chunks, rest) = x.as_chunks_mut::<LANES>();
+    for chunk in chunks {
+        for (place, x) in chunk.iter_mut().enumerate() {
+            one(x, place);
+        }
+    }
+    rest.iter_mut().enumerate().for_each(|(place, x)| one(x, place));
+    lane::fold(sums) + products.iter().map(|product| product.ln()).sum::<f32>()
+}
+
 #[inline(always)]
 fn tanh_backward_body<const FMA: bool>(x: &[f32], d: &mut [f32]) {
     for (x, d) in x.iter().zip(d) {
@@ -167,12 +201,20 @@ mod tests {
     }
 
     #[test]
-    fn tanh_is_close_over_the_whole_line() {
+    fn tanh_and_sigmoid_are_close_over_the_whole_line() {
         let x = points();
         for level in levels() {
             let mut out = x.clone();
             tanh_at(level, &mut out);
             close(&out, &by(&x, f64::tanh), 4e-7);
+            let mut out = x.clone();
+            let sum = sigmoid_at(level, &mut out);
+            let want: f64 = by(&x, |x| x.exp().ln_1p()).iter().sum();
+            assert!((f64::from(sum) - want).abs() < 1e-5 * want, "{sum} is not {want}");
+            close(&out, &by(&x, |x| 1.0 / (1.0 + (-x).exp())), 4e-7);
+            let mut far = [f32::NEG_INFINITY, -1e30, 1e30];
+            sigmoid_at(level, &mut far);
+            assert_eq!(far, [0.0, 0.0, 1.0]);
         }
     }
 }

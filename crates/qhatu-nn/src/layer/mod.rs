@@ -6,10 +6,12 @@ mod block;
 mod feed_forward;
 mod linear;
 mod norm;
+mod recurrent;
 mod self_attention;
 
 pub use block::{Block, BlockConfig, BlockSaved, NormPlace};
 pub use feed_forward::{FeedForward, FeedForwardSaved};
 pub use linear::Linear;
 pub use norm::{LayerNorm, LayerNormSaved};
+pub use recurrent::Recurrent;
 pub use self_attention::{SelfAttention, SelfAttentionSaved};

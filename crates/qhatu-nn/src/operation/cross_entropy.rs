@@ -6,17 +6,25 @@
 //! next; never more than one block stands in memory. The gradient of the logits is
 //! `(softmax z − target) · w`, hence `dx = dz W`, `dW += dzᵀ x`, `db += Σ dz`.
 //!
+//! A block is still too large for the nearest cache, so that going over it is what costs. Of the logits only `e^z` is
+//! written: what rows are divided by is put on the rows of `x` and `dx`, which are narrow, and targets, which are few, are
+//! subtracted by themselves. The largest logit of a row is looked for only where the lengths of `x` and `W` do not
+//! say that `e^z` is within bounds anyway.
+//!
 //! A row may have several targets with a weight each (a basket), or none. [`Offsets`] are numbers added
 //! to single logits, with a gradient of their own: how a model says that what was bought before is
 //! bought again.
 
-use crate::kernel::softmax::softmax;
+use crate::kernel::softmax::exponents;
+use crate::kernel::step::add_scaled;
 use crate::kernel::{Layout, matmul};
 
 /// Rows whose logits are in memory at a time.
 pub const BLOCK: usize = 128;
 /// The target of a row that does not count.
 pub const IGNORE: u32 = u32::MAX;
+/// Logits up to this size need not be lowered before they are powers of e: sums of a million of them stay finite.
+const SAFE: f32 = 60.0;
 
 /// What each row should say.
 #[derive(Debug, Clone, Copy)]
@@ -161,8 +169,11 @@ impl<'a> std::ops::Deref for Grouped<'a> {
 impl Grouped<'_> {
     /// As [`CrossEntropy::loss`].
     pub fn loss(&self, x: &[f32], work: &mut Vec<f32>) -> f64 {
-        let mut sum = 0.0;
-        self.each_block(x, |rows| sum += self.block_loss(x, rows, work));
+        let (mut sum, bound) = (0.0, self.bound());
+        self.each_block(x, |rows| {
+            let mut block = self.block(rows, work);
+            sum += self.block_loss(x, bound, &mut block);
+        });
         sum
     }
 
@@ -176,88 +187,146 @@ impl Grouped<'_> {
     pub fn forward_backward(&self, x: &[f32], gradients: &mut Gradients, work: &mut Vec<f32>) -> f64 {
         assert_eq!(x.len(), gradients.x.len(), "a gradient for each number");
         assert_eq!(self.weights.len(), gradients.weights.len(), "a gradient for each weight");
-        let mut sum = 0.0;
+        let (mut sum, bound) = (0.0, self.bound());
         self.each_block(x, |rows| {
-            sum += self.block_loss(x, rows, work);
-            self.subtract_targets(rows, gradients.scale, work);
-            self.block_backward(x, rows, work, gradients);
+            let mut block = self.block(rows, work);
+            sum += self.block_loss(x, bound, &mut block);
+            self.block_backward(x, &mut block, gradients);
+            self.subtract_targets(x, &mut block, gradients);
         });
         sum
     }
 
-    /// Leaves the block's probabilities in `work`.
-    fn block_loss(&self, x: &[f32], rows: Rows, work: &mut Vec<f32>) -> f64 {
+    /// Longest row of the weights, and largest number of the bias.
+    fn bound(&self) -> [f32; 2] {
+        let longest = self.weights.chunks_exact(self.width.max(1)).map(length).fold(0.0, larger);
+        let bias = self.bias.unwrap_or_default().iter().fold(0.0, |most, bias| larger(most, bias.abs()));
+        [longest, bias]
+    }
+
+    fn block<'w>(&self, rows: Rows, work: &'w mut Vec<f32>) -> Block<'w> {
+        let size = rows.count.max(BLOCK) * self.classes();
+        work.resize(size + BLOCK * (1 + self.width), 0.0);
+        let (powers, rest) = work.split_at_mut(size);
+        let (factors, scaled) = rest.split_at_mut(BLOCK);
+        Block {
+            rows,
+            powers: &mut powers[..rows.count * self.classes()],
+            factors: &mut factors[..rows.count],
+            scaled: &mut scaled[..rows.count * self.width],
+        }
+    }
+
+    /// Leaves the block's powers, and what makes probabilities times weights of them.
+    fn block_loss(&self, x: &[f32], [longest, most]: [f32; 2], block: &mut Block) -> f64 {
         let classes = self.classes();
-        work.resize(BLOCK.max(rows.count) * classes, 0.0);
-        let logits = &mut work[..rows.count * classes];
+        let Rows { first, count } = block.rows;
         if let Some(bias) = self.bias {
-            let rows = logits.chunks_exact_mut(classes.max(1)).zip(rows.first..);
+            let rows = block.powers.chunks_exact_mut(classes.max(1)).zip(first..);
             rows.for_each(|(logits, row)| logits.copy_from_slice(&bias[self.group(row)]));
         }
         matmul(
-            (logits, Layout::dense(rows.count, classes)),
+            (block.powers, Layout::dense(count, classes)),
             if self.bias.is_some() { 1.0 } else { 0.0 },
-            (&x[rows.first * self.width..], Layout::dense(rows.count, self.width)),
+            (&x[first * self.width..], Layout::dense(count, self.width)),
             (self.weights, Layout::dense(classes, self.width).transposed()),
             1.0,
         );
         let mut sum = 0.0;
-        for (place, logits) in logits.chunks_exact_mut(classes.max(1)).enumerate() {
-            let row = rows.first + place;
+        for (place, logits) in block.powers.chunks_exact_mut(classes.max(1)).enumerate() {
+            let row = first + place;
+            let mut bound = longest * length(&x[row * self.width..][..self.width]) + most;
             if let Some(offsets) = self.offsets {
-                offsets.row(row).for_each(|(class, value)| logits[class] += value);
+                for (class, value) in offsets.row(row) {
+                    logits[class] += value;
+                    bound += value.abs();
+                }
             }
             let mut said = 0.0;
             self.targets.each(row, |class, weight| said += f64::from(weight) * f64::from(logits[class]));
             let weight = self.targets.weight(row);
-            sum += f64::from(weight) * f64::from(softmax(logits)) - said;
+            let top =
+                if bound <= SAFE { 0.0 } else { logits.iter().copied().fold(f32::NEG_INFINITY, f32::max) };
+            let whole = exponents(logits, top);
+            sum += f64::from(weight) * (f64::from(top) + f64::from(whole).ln()) - said;
+            block.factors[place] = weight / whole;
         }
         sum
     }
 
-    /// Probabilities become gradients of the logits.
-    fn subtract_targets(&self, rows: Rows, scale: f32, work: &mut [f32]) {
-        let classes = self.classes();
-        for (place, row) in work[..rows.count * classes].chunks_exact_mut(classes.max(1)).enumerate() {
-            let weight = self.targets.weight(rows.first + place) * scale;
-            row.iter_mut().for_each(|p| *p *= weight);
-            self.targets.each(rows.first + place, |class, weight| row[class] -= weight * scale);
+    /// Gradients as if no row had a target.
+    fn block_backward(&self, x: &[f32], block: &mut Block, gradients: &mut Gradients) {
+        let (classes, width) = (self.classes(), self.width);
+        let Rows { first, count } = block.rows;
+        let (layout, x_layout) = (Layout::dense(count, classes), Layout::dense(count, width));
+        block.factors.iter_mut().for_each(|factor| *factor *= gradients.scale);
+        let d_x = &mut gradients.x[first * width..][..count * width];
+        let weights = (self.weights, Layout::dense(classes, width));
+        matmul((d_x, x_layout), 0.0, (block.powers, layout), weights, 1.0);
+        let rows = x[first * width..].chunks_exact(width).zip(block.scaled.chunks_exact_mut(width));
+        for (((x, scaled), d_x), factor) in rows.zip(d_x.chunks_exact_mut(width)).zip(&*block.factors) {
+            d_x.iter_mut().for_each(|d| *d *= factor);
+            scaled.iter_mut().zip(x).for_each(|(scaled, x)| *scaled = factor * x);
+        }
+        matmul(
+            (gradients.weights, weights.1),
+            1.0,
+            (block.powers, layout.transposed()),
+            (block.scaled, x_layout),
+            1.0,
+        );
+        let by_row = block.powers.chunks_exact(classes.max(1)).zip(&*block.factors).zip(first..);
+        if let Some(d_bias) = gradients.bias.as_deref_mut() {
+            by_row.for_each(|((powers, factor), row)| {
+                add_scaled(&mut d_bias[self.group(row)], powers, *factor)
+            });
         }
     }
 
-    fn block_backward(&self, x: &[f32], rows: Rows, d_logits: &[f32], gradients: &mut Gradients) {
-        let (classes, width) = (self.classes(), self.width);
-        let d_layout = Layout::dense(rows.count, classes);
-        let x_layout = Layout::dense(rows.count, width);
-        let x = &x[rows.first * width..];
-        matmul(
-            (&mut gradients.x[rows.first * width..], x_layout),
-            0.0,
-            (d_logits, d_layout),
-            (self.weights, Layout::dense(classes, width)),
-            1.0,
-        );
-        matmul(
-            (gradients.weights, Layout::dense(classes, width)),
-            1.0,
-            (d_logits, d_layout.transposed()),
-            (x, x_layout),
-            1.0,
-        );
-        let by_row = d_logits[..rows.count * classes].chunks_exact(classes.max(1));
-        if let Some(d_bias) = gradients.bias.as_deref_mut() {
-            for (d, row) in by_row.clone().zip(rows.first..) {
-                d_bias[self.group(row)].iter_mut().zip(d).for_each(|(sum, d)| *sum += d);
-            }
-        }
-        if let (Some(offsets), Some(d_offsets)) = (self.offsets, gradients.offsets.as_deref_mut()) {
-            for (place, row) in by_row.enumerate() {
-                for entry in offsets.starts[rows.first + place]..offsets.starts[rows.first + place + 1] {
-                    d_offsets[entry] = row[offsets.classes[entry] as usize];
+    /// Takes the targets off the gradients, and off the powers, from which those of the offsets are then read.
+    fn subtract_targets(&self, x: &[f32], block: &mut Block, gradients: &mut Gradients) {
+        let (classes, width, scale) = (self.classes(), self.width, gradients.scale);
+        for (place, powers) in block.powers.chunks_exact_mut(classes.max(1)).enumerate() {
+            let (row, factor) = (block.rows.first + place, block.factors[place]);
+            let own = row * width..(row + 1) * width;
+            self.targets.each(row, |class, weight| {
+                let (weight, of_class) = (weight * scale, class * width..(class + 1) * width);
+                add_scaled(&mut gradients.x[own.clone()], &self.weights[of_class.clone()], -weight);
+                add_scaled(&mut gradients.weights[of_class], &x[own.clone()], -weight);
+                if let Some(d_bias) = gradients.bias.as_deref_mut() {
+                    d_bias[self.group(row).start + class] -= weight;
+                }
+                if factor != 0.0 {
+                    powers[class] -= weight / factor;
+                }
+            });
+            if let (Some(offsets), Some(d_offsets)) = (self.offsets, gradients.offsets.as_deref_mut()) {
+                for entry in offsets.starts[row]..offsets.starts[row + 1] {
+                    d_offsets[entry] = powers[offsets.classes[entry] as usize] * factor;
                 }
             }
         }
     }
+}
+
+/// What is computed of some rows.
+struct Block<'w> {
+    rows: Rows,
+    /// Rows × classes: the powers of e.
+    powers: &'w mut [f32],
+    /// For each row what its powers are multiplied by in its gradients.
+    factors: &'w mut [f32],
+    /// The rows of `x` times their factors.
+    scaled: &'w mut [f32],
+}
+
+fn length(row: &[f32]) -> f32 {
+    row.iter().map(|x| x * x).sum::<f32>().sqrt()
+}
+
+/// The larger, or what is no number.
+fn larger(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! `W` is outputs × inputs, as PyTorch and published checkpoints keep it. Gradients:
 //! `dx = dy W`, `dW += dyᵀ x`, `db += Σ rows of dy`.
 
+use crate::kernel::step::add_scaled;
 use crate::kernel::{Layout, matmul};
 
 /// Width of the input and of the output.
@@ -80,7 +81,7 @@ pub fn backward_weights(
     if let Some(d_bias) = d_bias {
         assert_eq!(d_bias.len(), outputs, "a bias for each output");
         for row in d_y.chunks_exact(outputs.max(1)) {
-            d_bias.iter_mut().zip(row).for_each(|(sum, d)| *sum += d);
+            add_scaled(d_bias, row, 1.0);
         }
     }
 }

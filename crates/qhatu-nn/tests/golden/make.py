@@ -85,6 +85,66 @@ def cross_entropy():
     case("cross_entropy", loss, x=x, w=w, b=b)
 
 
+def recurrent():
+    """Each sequence by itself through PyTorch's GRU and LSTM, states from 0."""
+    for name, kind in {"gru": torch.nn.GRU, "lstm": torch.nn.LSTM}.items():
+        layer = kind(5, 18, batch_first=True, dtype=torch.float64)
+        with torch.no_grad():
+            for parameter in layer.parameters():
+                parameter.copy_(numbers(*parameter.shape, scale=0.5))
+        x = leaf(12, 5)
+        parts = [layer(x[None, start:end])[0][0] for start, end in zip(STARTS, STARTS[1:])]
+        named = {key.removesuffix("_l0"): parameter for key, parameter in layer.named_parameters()}
+        case(name, torch.cat(parts), x=x, **named)
+
+
+NEGATIVES = torch.tensor([2, 8, 0, 5, 5])
+TARGETS = torch.tensor([0, 8, 3, 7])
+
+
+def sampled():
+    """One target a row against shared negatives; a negative that is the target does not count."""
+    for name in ("sampled_softmax", "sampled_softmax_corrected", "bce", "gbce"):
+        x, w, b = leaf(4, 5), leaf(9, 5), leaf(9)
+        logits = F.linear(x, w, b)
+        positive = logits.gather(1, TARGETS[:, None])
+        hits = NEGATIVES[None] == TARGETS[:, None]
+        negative = logits[:, NEGATIVES].masked_fill(hits, -torch.inf)
+        if name.startswith("sampled"):
+            if name.endswith("corrected"):
+                negative = negative - torch.log(torch.tensor(len(NEGATIVES) / 9, dtype=torch.float64))
+            both = torch.cat([positive, negative], 1)
+            loss = F.cross_entropy(both, torch.zeros(4, dtype=torch.int64), reduction="sum")
+        else:
+            beta = 1.0 if name == "bce" else 0.4
+            loss = -(beta * F.logsigmoid(positive)).sum() - F.logsigmoid(-negative[~hits]).sum()
+        case(name, loss, x=x, w=w, b=b)
+
+
+def binary():
+    """Binary cross-entropy with a weight for the positive class, and focal loss as torchvision has it."""
+    labels = torch.tensor([1.0, 0.0, 0.0, 1.0, 0.0, 1.0], dtype=torch.float64)
+    z = leaf(6, scale=2.0)
+    weight = torch.tensor(3.0, dtype=torch.float64)
+    case("weighted_bce", F.binary_cross_entropy_with_logits(z, labels, pos_weight=weight, reduction="sum"), z=z)
+    z = leaf(6, scale=2.0)
+    p = torch.sigmoid(z)
+    surprise = F.binary_cross_entropy_with_logits(z, labels, reduction="none")
+    p_t = p * labels + (1 - p) * (1 - labels)
+    alpha = 0.25 * labels + 0.75 * (1 - labels)
+    case("focal", (alpha * surprise * (1 - p_t) ** 2).sum(), z=z)
+
+
+def contrastive():
+    """Pairs 0 and 2 belong together: each leaves the other's answer out."""
+    q, a = leaf(4, 5), leaf(4, 5)
+    scores = q @ a.T / 0.5
+    out = torch.zeros(4, 4, dtype=torch.bool)
+    out[0, 2] = out[2, 0] = True
+    loss = F.cross_entropy(scores.masked_fill(out, -torch.inf), torch.arange(4), reduction="sum")
+    case("contrastive", loss, q=q, a=a)
+
+
 def block():
     """A layer of torch.nn.TransformerEncoderLayer, whose linear maps have the layout of ours."""
     for norm_first in (True, False):
@@ -119,6 +179,7 @@ def adamw():
 
 
 if __name__ == "__main__":
-    for make in (linear, embedding, layer_norm, activations, attention, cross_entropy, block, adamw):
+    makers = (linear, embedding, layer_norm, activations, attention, cross_entropy, block, adamw)
+    for make in (*makers, recurrent, sampled, binary, contrastive):
         make()
     save_file(tensors, sys.argv[1])

@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use rustc_hash::FxHashSet;
 
+use super::settings::Settings;
 use crate::DAY_MS;
 use crate::interactions::Interactions;
 
@@ -31,6 +32,14 @@ pub(super) struct Trend {
 }
 
 impl Trend {
+    /// What the settings want: without a trend there is one week, and no signs.
+    pub(super) fn of(data: &Interactions, settings: &Settings) -> Self {
+        match settings.trend {
+            true => Self::fit(data),
+            false => Self { until: data.until, size: data.items(), signs: Vec::new() },
+        }
+    }
+
     /// Counts, a week at a time.
     pub(super) fn fit(data: &Interactions) -> Self {
         let first = data.sequences.iter().filter_map(|sequence| sequence.times.first()).min();
@@ -82,6 +91,9 @@ impl Trend {
 
     /// Weeks × items: the bias of each.
     pub(super) fn biases(&self, bias: &[f32], factors: &[f32]) -> Vec<f32> {
+        if self.signs.is_empty() {
+            return bias.to_vec();
+        }
         let weeks = self.signs.chunks_exact((SIGNS * self.size).max(1));
         weeks.flat_map(|signs| combined(signs, bias, factors)).collect()
     }
@@ -104,7 +116,7 @@ impl Trend {
     }
 }
 
-/// The bias of each item from the signs of one moment.
+/// The bias of each item from the signs of one moment; without signs it is its own.
 pub(super) fn combined<'a>(
     signs: &'a [f32],
     bias: &'a [f32],
@@ -112,7 +124,7 @@ pub(super) fn combined<'a>(
 ) -> impl Iterator<Item = f32> + 'a {
     let size = bias.len();
     let of = move |item: usize| {
-        (0..SIGNS).map(|sign| factors[sign] * signs[sign * size + item]).sum::<f32>() + bias[item]
+        (0..factors.len()).map(|sign| factors[sign] * signs[sign * size + item]).sum::<f32>() + bias[item]
     };
     (0..size).map(of)
 }

@@ -71,6 +71,11 @@ impl Own {
             self.purchases.push((*entry, bucket(now.saturating_sub(*time))));
         }
         self.classes[first..].iter().for_each(|class| self.entries[*class as usize + 1] = u32::MAX);
+        self.skip();
+    }
+
+    /// Adds a query to which nothing is added.
+    pub(super) fn skip(&mut self) {
         self.starts.push(self.classes.len());
         self.bought.push(self.purchases.len());
     }
@@ -145,7 +150,12 @@ mod tests {
     fn own() -> Own {
         let items = [2, 1, 2].map(ItemIdx);
         let history = History { items: &items, times: &[0, 0, 30 * HOUR], now: 90 * HOUR };
-        let example = Example::new(&history, 3, 10, true);
+        let example = Example::new(
+            &history,
+            3,
+            &crate::sequence::SequenceConfig::settings(&crate::sasrec::Config::default()),
+            true,
+        );
         let mut own = Own::default();
         own.clear(3);
         example.queries.iter().for_each(|query| own.add(&example, query.place));

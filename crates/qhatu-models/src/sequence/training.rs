@@ -4,10 +4,12 @@
 //! The last `validation_days` before the end of the data validate: the network learns from what lies
 //! before, and after each epoch names what was bought in them. When that has not improved for `patience`
 //! epochs, the best epoch's number is known, and a second training on all data runs for as many.
-//! Where nobody bought in that period there is nothing to choose by, and `epochs` are run.
+//! Where nobody bought in that period there is nothing to choose by, and `epochs` are run. Without a second
+//! training (`refit`) the best epoch's parameters are the model.
 //!
 //! A batch is cut into `parts`, each with its own gradients, which are added in order: the same seed
-//! gives the same bits on any number of threads. Shuffling and dropout are functions of seed, epoch and
+//! gives the same bits on any number of threads. With `accumulation_steps` there are as many times more parts, and
+//! only `parts` of them are in memory at once. Shuffling and dropout are functions of seed, epoch and
 //! step, so that a training that was stopped goes on from its checkpoint as if it had not been.
 
 use std::ops::ControlFlow;
@@ -20,11 +22,11 @@ use rayon::prelude::*;
 use rustc_hash::FxHashSet;
 use serde::{Deserialize, Serialize};
 
-use super::checkpoint;
+use super::checkpoint::Checkpoint;
 use super::example::Example;
 use super::network::{Network, Space};
+use super::settings::Settings;
 use super::trend::{Trend, combined};
-use super::{Config, NAME};
 use crate::DAY_MS;
 use crate::error::ModelError;
 use crate::interactions::Interactions;
@@ -55,6 +57,8 @@ pub struct Progress {
     /// NDCG@10 on the validation period after the last whole epoch, mean of everything bought and what
     /// is new to the shopper.
     pub validation: Option<f64>,
+    /// The same of what is new to the shopper alone.
+    pub validation_new: Option<f64>,
     /// Time left at the most; early stopping may end it sooner.
     pub left: Duration,
 }
@@ -78,6 +82,9 @@ pub(super) struct State {
     pub(super) best: Option<(u32, f64)>,
     /// The last epoch's figure.
     pub(super) validation: Option<f64>,
+    /// The same of new items alone.
+    #[serde(default)]
+    pub(super) validation_new: Option<f64>,
 }
 
 /// Shoppers to learn from, and when it ends.
@@ -101,6 +108,8 @@ pub(super) struct Trained {
     pub(super) optimizer: AdamW,
     /// The parameters' moving average: what validates, and what is the model in the end.
     pub(super) average: Ema,
+    /// The average after the best epoch, where there is no second training.
+    pub(super) best: Option<Vec<f32>>,
 }
 
 impl Trained {
@@ -113,7 +122,7 @@ impl Trained {
 }
 
 struct Trainer<'a> {
-    config: &'a Config,
+    settings: &'a Settings,
     seed: u64,
     network: Network,
     spaces: Vec<Space>,
@@ -125,81 +134,92 @@ struct Trainer<'a> {
 /// Network, parameters and the trend's latest signs, fitted to the data.
 pub(super) fn train(
     data: &Interactions,
-    config: &Config,
+    settings: &Settings,
     seed: u64,
     context: &mut Context,
 ) -> Result<(Network, Parameters, Vec<f32>), ModelError> {
-    let (network, _) = Network::new(config, data.items(), Stream::new(seed));
+    let learning = &settings.learning;
+    let (network, _) = Network::new(settings, data.items(), Stream::new(seed));
     let mut trainer = Trainer {
-        config,
+        settings,
         seed,
         network,
-        spaces: (0..config.parts.max(1)).map(|_| Space::default()).collect(),
+        spaces: (0..learning.parts).map(|_| Space::default()).collect(),
         gradients: Vec::new(),
         begun: Instant::now(),
         steps_done: 0,
     };
-    let start = data.until.saturating_sub((config.validation_days * DAY_MS) as i64);
-    let asked = asked(data, start, config);
+    let start = data.until.saturating_sub((learning.validation_days * DAY_MS) as i64);
+    let asked = asked(data, start, settings);
     let mut trained =
         trainer.begin(data, State { refit: asked.len() < FEWEST_TO_VALIDATE, ..State::default() });
-    let stamp = checkpoint::stamp(data, config, seed);
-    if let Some(path) = context.checkpoint {
-        checkpoint::load(path, &stamp, &mut trained)?;
-    }
+    let checkpoint = Checkpoint::new(context.checkpoint, data, settings, seed);
+    checkpoint.load(&mut trained)?;
     if !trained.state.refit {
-        let lesson = Lesson::new(&data.before(start), config);
+        let lesson = Lesson::new(&data.before(start), settings);
         while !trainer.is_over(&trained.state) {
             trainer.epoch(&lesson, &mut trained, context)?;
             let found = trainer.validate(&asked, &lesson.trend, &trained.averaged());
-            trained.state.note(found);
-            checkpoint::save(context.checkpoint, &stamp, &trained)?;
+            if trained.state.note(found) && !learning.refit {
+                trained.best = Some(trained.average.values().to_vec());
+            }
+            checkpoint.save(&trained)?;
+        }
+        if let Some(best) = trained.best {
+            trained.parameters.values_mut().copy_from_slice(&best);
+            let latest = Trend::of(data, settings).latest().to_vec();
+            return Ok((trainer.network, trained.parameters, latest));
         }
         trained = trainer.begin(data, State { refit: true, epoch: 0, ..trained.state });
     }
-    let lesson = Lesson::new(data, config);
-    let epochs = trained.state.best.map_or(config.epochs, |(epoch, _)| epoch);
+    let lesson = Lesson::new(data, settings);
+    let epochs = trained.state.best.map_or(learning.epochs, |(epoch, _)| epoch);
     while trained.state.epoch < epochs && !lesson.examples.is_empty() {
         trainer.epoch(&lesson, &mut trained, context)?;
         trained.state.epoch += 1;
-        checkpoint::save(context.checkpoint, &stamp, &trained)?;
+        checkpoint.save(&trained)?;
     }
     Ok((trainer.network, trained.averaged(), lesson.trend.latest().to_vec()))
 }
 
 impl State {
-    /// Notes an epoch's figure. Ties stay with the earlier epoch.
-    fn note(&mut self, validation: f64) {
+    /// Notes an epoch's figures, of all and of new items; whether it is the best so far. Ties stay with the earlier
+    /// epoch.
+    fn note(&mut self, [all, new]: [f64; 2]) -> bool {
+        let validation = (all + new) / 2.0;
         self.epoch += 1;
         self.validation = Some(validation);
-        if self.best.is_none_or(|(_, best)| validation > best) {
+        self.validation_new = Some(new);
+        let better = self.best.is_none_or(|(_, best)| validation > best);
+        if better {
             self.best = Some((self.epoch, validation));
         }
+        better
     }
 }
 
 impl Lesson {
-    fn new(data: &Interactions, config: &Config) -> Self {
+    fn new(data: &Interactions, settings: &Settings) -> Self {
         let example = |sequence: &crate::Sequence| {
             let history = History { items: &sequence.items, times: &sequence.times, now: data.until };
-            Example::new(&history, data.items(), config.max_length, false)
+            Example::new(&history, data.items(), settings, false)
         };
         let examples = data.sequences.iter().map(example).collect();
-        Self { examples, trend: Trend::fit(data), until: data.until }
+        Self { examples, trend: Trend::of(data, settings), until: data.until }
     }
 
     /// What a query of a time weighs.
-    fn weight(&self, config: &Config, time: i64) -> f32 {
-        if config.recency_half_life_days <= 0.0 {
+    fn weight(&self, half_life_days: f64, time: i64) -> f32 {
+        if half_life_days <= 0.0 {
             return 1.0;
         }
         let days = (self.until.saturating_sub(time)) as f64 / DAY_MS;
-        (-days / config.recency_half_life_days).exp2() as f32
+        (-days / half_life_days).exp2() as f32
     }
 }
 
 /// Shoppers with a history before `start` who bought afterwards.
-fn asked(data: &Interactions, start: i64, config: &Config) -> Vec<Asked> {
+fn asked(data: &Interactions, start: i64, settings: &Settings) -> Vec<Asked> {
     let asked = data.sequences.iter().filter_map(|sequence| {
         let known = sequence.times.partition_point(|time| *time < start);
         if known == 0 || known == sequence.items.len() {
@@ -207,12 +227,7 @@ fn asked(data: &Interactions, start: i64, config: &Config) -> Vec<Asked> {
         }
         let (items, times) = (&sequence.items[..known], &sequence.times[..known]);
         Some(Asked {
-            example: Example::new(
-                &History { items, times, now: start },
-                data.items(),
-                config.max_length,
-                true,
-            ),
+            example: Example::new(&History { items, times, now: start }, data.items(), settings, true),
             known: items.iter().copied().collect(),
             bought: sequence.items[known..].iter().copied().collect(),
         })
@@ -223,16 +238,19 @@ fn asked(data: &Interactions, start: i64, config: &Config) -> Vec<Asked> {
 impl Trainer<'_> {
     /// Before the first epoch.
     fn begin(&self, data: &Interactions, state: State) -> Trained {
-        let (_, parameters) = Network::new(self.config, data.items(), Stream::new(self.seed));
+        let (_, parameters) = Network::new(self.settings, data.items(), Stream::new(self.seed));
+        let learning = &self.settings.learning;
         let optimizer =
-            AdamWConfig { beta2: 0.98, weight_decay: self.config.weight_decay, ..Default::default() };
-        let average = Ema::new(parameters.values(), self.config.ema_decay);
-        Trained { state, optimizer: AdamW::new(&parameters, optimizer), parameters, average }
+            AdamWConfig { beta2: 0.98, weight_decay: learning.weight_decay, ..Default::default() };
+        let average = Ema::new(parameters.values(), learning.ema_decay);
+        let optimizer = AdamW::new(&parameters, optimizer);
+        Trained { state, optimizer, parameters, average, best: None }
     }
 
     fn is_over(&self, state: &State) -> bool {
         let best = state.best.map_or(0, |(epoch, _)| epoch);
-        state.epoch >= self.config.epochs || state.epoch >= best + self.config.patience.max(1)
+        let learning = &self.settings.learning;
+        state.epoch >= learning.epochs || state.epoch >= best + learning.patience.max(1)
     }
 
     fn epoch(
@@ -244,18 +262,18 @@ impl Trainer<'_> {
         let State { refit, epoch, .. } = trained.state;
         let stream = Stream::new(self.seed).child(u64::from(refit)).child(u64::from(epoch));
         let order = stream.shuffled(lesson.examples.len());
-        let batches: Vec<&[usize]> = order.chunks(self.config.batch_size.max(1)).collect();
+        let batches: Vec<&[usize]> = order.chunks(self.settings.learning.batch_size.max(1)).collect();
         let (mut loss, mut weight) = (0.0, 0.0);
         for (step, batch) in batches.iter().enumerate() {
             let (step_loss, step_weight) = self.step(lesson, batch, stream.child(step as u64 + 1), trained);
             loss += step_loss;
             weight += step_weight;
             if !loss.is_finite() {
-                return Err(ModelError::Diverged { model: NAME, epoch: epoch + 1 });
+                return Err(ModelError::Diverged { model: self.settings.name, epoch: epoch + 1 });
             }
             let progress = self.progress(&trained.state, (step + 1, batches.len()), loss / weight);
             if (context.progress)(&progress).is_break() {
-                return Err(ModelError::Cancelled { model: NAME });
+                return Err(ModelError::Cancelled { model: self.settings.name });
             }
         }
         Ok(())
@@ -263,17 +281,22 @@ impl Trainer<'_> {
 
     fn progress(&mut self, state: &State, (step, steps): (usize, usize), loss: f64) -> Progress {
         self.steps_done += 1;
+        let learning = &self.settings.learning;
         let epochs = match (state.refit, state.best) {
             (true, Some((best, _))) => best,
-            (false, Some((best, _))) => self.config.epochs.min(best + self.config.patience),
-            _ => self.config.epochs,
+            (false, Some((best, _))) => learning.epochs.min(best + learning.patience),
+            _ => learning.epochs,
         };
         let of_this = u64::from(epochs.saturating_sub(state.epoch)) * steps as u64 - step as u64;
-        let of_refit = if state.refit { 0 } else { u64::from(state.best.map_or(epochs, |best| best.0)) };
+        let of_refit = if state.refit || !learning.refit {
+            0
+        } else {
+            u64::from(state.best.map_or(epochs, |best| best.0))
+        };
         let left = (of_this + of_refit * steps as u64) as f64 / self.steps_done as f64;
         let left = Duration::try_from_secs_f64(self.begun.elapsed().as_secs_f64() * left).unwrap_or_default();
-        let (refit, epoch, validation) = (state.refit, state.epoch, state.validation);
-        Progress { refit, epoch, epochs, step, steps, loss, validation, left }
+        let State { refit, epoch, validation, validation_new, .. } = *state;
+        Progress { refit, epoch, epochs, step, steps, loss, validation, validation_new, left }
     }
 
     /// One step on a batch of shoppers: the sum of its losses, and of its weights.
@@ -284,42 +307,57 @@ impl Trainer<'_> {
         stream: Stream,
         trained: &mut Trained,
     ) -> (f64, f64) {
-        let config = self.config;
-        let horizon = (config.horizon_days * DAY_MS) as i64;
+        let settings = self.settings;
+        let learning = &settings.learning;
         let shoppers: Vec<Example> = batch
             .iter()
-            .map(|shopper| lesson.examples[*shopper].asked_at_random(horizon, stream.child(*shopper as u64)))
+            .map(|shopper| lesson.examples[*shopper].of_epoch(settings, stream.child(*shopper as u64)))
             .collect();
-        let asked = |time: i64| (lesson.weight(config, time), lesson.trend.week(time));
+        let asked =
+            |time: i64| (lesson.weight(learning.recency_half_life_days, time), lesson.trend.week(time));
         let queries = shoppers.iter().flat_map(|shopper| {
             shopper.queries.iter().map(|query| f64::from(asked(shopper.times[query.place]).0))
         });
         let total: f64 = queries.sum();
+        if total <= 0.0 {
+            return (0.0, 0.0);
+        }
         let (network, parameters) = (&self.network, trained.parameters.values());
-        let size = network.item_bias().of(parameters).len();
-        let [bias, factors] = [network.item_bias(), network.trend()].map(|slot| slot.of(parameters));
+        let bias = network.item_bias().of(parameters);
+        let factors = network.trend().map_or(&[][..], |slot| slot.of(parameters));
         let biases = lesson.trend.biases(bias, factors);
+        let size = bias.len();
         let work = |(part, (space, shoppers)): (usize, (&mut Space, &Vec<&Example>))| {
             space.batch.clear(size);
-            shoppers.iter().for_each(|shopper| space.batch.add(shopper, asked));
+            shoppers.iter().for_each(|shopper| network.add(&mut space.batch, shopper, asked));
             let stream = stream.child(u64::MAX).child(part as u64);
             network.step(parameters, (&lesson.trend, &biases), stream, (1.0 / total) as f32, space)
         };
-        let parts = cut(&shoppers, self.spaces.len());
-        let losses: Vec<f64> = self.spaces.par_iter_mut().zip(&parts).enumerate().map(work).collect();
+        for space in &mut self.spaces {
+            space.gradients.clear();
+            space.gradients.resize(parameters.len(), 0.0);
+        }
+        let parts = cut(&shoppers, self.spaces.len() * learning.accumulation_steps);
+        let mut losses = 0.0;
+        for (piece, parts) in parts.chunks(self.spaces.len()).enumerate() {
+            let first = piece * self.spaces.len();
+            let numbered = self.spaces.par_iter_mut().zip(parts).enumerate();
+            let found: Vec<f64> = numbered.map(|(part, both)| work((first + part, both))).collect();
+            losses += found.iter().sum::<f64>();
+        }
         self.add_up(parameters.len());
-        let scale = clip::scale(clip::global_norm(&self.gradients), config.max_grad_norm);
+        let scale = clip::scale(clip::global_norm(&self.gradients), learning.max_grad_norm);
         let rate = Schedule {
-            peak: config.learning_rate,
+            peak: learning.learning_rate,
             floor: 0.0,
-            warm_up: config.warmup_steps,
+            warm_up: learning.warmup_steps,
             total: 0,
             decay: Decay::Constant,
         };
         let rate = rate.rate(trained.optimizer.steps());
         trained.optimizer.step(&mut trained.parameters, &self.gradients, rate, scale);
         trained.average.update(trained.parameters.values(), trained.optimizer.steps());
-        (losses.iter().sum(), total)
+        (losses, total)
     }
 
     /// The parts' gradients, added in order.
@@ -335,10 +373,10 @@ impl Trainer<'_> {
         });
     }
 
-    /// NDCG@10, mean of everything bought and what is new.
-    fn validate(&self, asked: &[Asked], trend: &Trend, parameters: &Parameters) -> f64 {
-        let slots = [self.network.item_bias(), self.network.trend()];
-        let [bias, factors] = slots.map(|slot| slot.of(parameters.values()));
+    /// NDCG@10 of everything bought, and of what is new.
+    fn validate(&self, asked: &[Asked], trend: &Trend, parameters: &Parameters) -> [f64; 2] {
+        let bias = self.network.item_bias().of(parameters.values());
+        let factors = self.network.trend().map_or(&[][..], |slot| slot.of(parameters.values()));
         let biases: Vec<f32> = combined(trend.latest(), bias, factors).collect();
         let room = || (Space::default(), vec![f32::NEG_INFINITY; bias.len() + 1]);
         let figures: Vec<[Option<f64>; 2]> = asked
@@ -357,7 +395,7 @@ impl Trainer<'_> {
             let found: Vec<f64> = figures.iter().filter_map(|figure| figure[target]).collect();
             found.iter().sum::<f64>() / found.len().max(1) as f64
         };
-        (mean(0) + mean(1)) / 2.0
+        [mean(0), mean(1)]
     }
 }
 
