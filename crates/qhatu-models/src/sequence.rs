@@ -162,7 +162,7 @@ impl<C: SequenceConfig> Recommender for SequenceModel<C> {
         recommender::clear(scores, self.counts.len());
         scores[1..].copy_from_slice(&self.biases);
         let example = self.example(history);
-        self.network.logits(self.parameters.values(), &example, &mut Space::default(), scores);
+        self.network.logits(self.parameters.values(), &[&example], &mut Space::default(), scores);
         to_log_probabilities(&mut scores[1..]);
         let known = scores[1..].iter().zip(&self.counts).filter(|(_, count)| **count > 0);
         let floor = known.map(|(score, _)| *score).fold(0.0, f32::min);

@@ -6,7 +6,7 @@ use qhatu_nn::operation::cross_entropy::{CrossEntropy, Gradients, Sparse, Target
 use qhatu_nn::operation::dropout::Dropout;
 use qhatu_nn::operation::embedding;
 use qhatu_nn::operation::sampled::{self, Kind, Sampled, calibrated_beta};
-use qhatu_nn::{Initial, Parameters, Slot, Stream};
+use qhatu_nn::{Initial, Layout, Parameters, Slot, Stream, matmul};
 
 use super::encoder::{self, Encoder};
 use super::example::{BUCKETS, Example, QUERY};
@@ -338,41 +338,50 @@ impl Network {
         })
     }
 
-    /// Logits of all items, padding's place left alone, for the last query of an example.
+    /// Adds the logits of all items for the last query of each example.
+    ///
+    /// # Shapes
+    /// `scores` examples × (1 + items); padding's place is left alone.
     pub(super) fn logits(
         &self,
         parameters: &[f32],
-        example: &Example,
+        examples: &[&Example],
         space: &mut Space,
         scores: &mut [f32],
     ) {
-        self.read(parameters, example, space);
+        self.read(parameters, examples, space);
         let Space { batch, hidden, .. } = space;
-        let width = self.settings.hidden_size;
-        let rows = self.items.of(parameters).chunks_exact(width).skip(1);
-        for (score, row) in scores[1..].iter_mut().zip(rows) {
-            *score += row.iter().zip(hidden.iter()).map(|(a, b)| a * b).sum::<f32>();
-        }
+        let (width, size) = (self.settings.hidden_size, self.item_bias.of(parameters).len());
+        let layout = Layout { row_stride: size + 1, offset: 1, ..Layout::dense(examples.len(), size) };
+        let items = (&self.items.of(parameters)[width..], Layout::dense(size, width).transposed());
+        matmul((scores, layout), 1.0, (hidden, Layout::dense(examples.len(), width)), items, 1.0);
         let Some(weights) = self.own_weights(parameters) else { return };
         let offsets = batch.own.forward(&weights, hidden);
-        for (class, value) in offsets.classes.iter().zip(offsets.values) {
-            scores[*class as usize + 1] += value;
+        for (row, scores) in scores.chunks_exact_mut(size + 1).enumerate() {
+            let range = offsets.starts[row]..offsets.starts[row + 1];
+            for (class, value) in offsets.classes[range.clone()].iter().zip(&offsets.values[range]) {
+                scores[*class as usize + 1] += value;
+            }
         }
     }
 
-    /// Reads an example up to its last query, which alone is then in the batch.
-    fn read(&self, parameters: &[f32], example: &Example, space: &mut Space) {
+    /// Reads examples up to their last queries, which alone are then in the batch.
+    fn read(&self, parameters: &[f32], examples: &[&Example], space: &mut Space) {
         let size = self.item_bias.of(parameters).len();
         space.batch.clear(size);
-        self.add(&mut space.batch, example, |_| (0.0, 0));
+        examples.iter().for_each(|example| self.add(&mut space.batch, example, |_| (0.0, 0)));
         self.forward(parameters, None, space);
-        // Only the last query is asked; those before it were read for what they say to it.
+        // Only the last query of each is asked; those before it were read for what they say to it.
         let width = self.settings.hidden_size;
-        let last = space.hidden.len() - width;
-        space.hidden.drain(..last);
+        let mut row = 0;
+        for (place, example) in examples.iter().enumerate() {
+            row += example.queries.len();
+            space.hidden.copy_within((row - 1) * width..row * width, place * width);
+        }
+        space.hidden.truncate(examples.len() * width);
         if self.own.is_some() {
             space.batch.own.clear(size);
-            space.batch.own.add(example, example.tokens.len() - 1);
+            examples.iter().for_each(|example| space.batch.own.add(example, example.tokens.len() - 1));
         }
     }
 

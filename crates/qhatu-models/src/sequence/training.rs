@@ -36,6 +36,8 @@ use crate::recommender::{History, top_k};
 const FEWEST_TO_VALIDATE: usize = 20;
 /// Places of the list that validates.
 const K: usize = 10;
+/// Shoppers of the validation that are asked together.
+const ASKED: usize = 32;
 /// Parameters whose gradients are added up at a time.
 const STRIP: usize = 1 << 14;
 
@@ -378,25 +380,33 @@ impl Trainer<'_> {
         let bias = self.network.item_bias().of(parameters.values());
         let factors = self.network.trend().map_or(&[][..], |slot| slot.of(parameters.values()));
         let biases: Vec<f32> = combined(trend.latest(), bias, factors).collect();
-        let room = || (Space::default(), vec![f32::NEG_INFINITY; bias.len() + 1]);
-        let figures: Vec<[Option<f64>; 2]> = asked
-            .par_iter()
+        let room = || (Space::default(), Vec::new());
+        let figures: Vec<Vec<[Option<f64>; 2]>> = asked
+            .par_chunks(ASKED)
             .map_init(room, |(space, scores), asked| {
-                scores[1..].copy_from_slice(&biases);
-                self.network.logits(parameters.values(), &asked.example, space, scores);
-                let fresh: FxHashSet<ItemIdx> = asked.bought.difference(&asked.known).copied().collect();
-                [
-                    ndcg(scores, &asked.bought, |_| false),
-                    ndcg(scores, &fresh, |item| asked.known.contains(&item)),
-                ]
+                scores.clear();
+                for _ in asked {
+                    scores.push(f32::NEG_INFINITY);
+                    scores.extend_from_slice(&biases);
+                }
+                let examples: Vec<&Example> = asked.iter().map(|asked| &asked.example).collect();
+                self.network.logits(parameters.values(), &examples, space, scores);
+                asked.iter().zip(scores.chunks_exact(biases.len() + 1)).map(judged).collect()
             })
             .collect();
+        let figures = figures.concat();
         let mean = |target: usize| {
             let found: Vec<f64> = figures.iter().filter_map(|figure| figure[target]).collect();
             found.iter().sum::<f64>() / found.len().max(1) as f64
         };
         [mean(0), mean(1)]
     }
+}
+
+/// NDCG@10 of everything a shopper bought, and of what was new to them.
+fn judged((asked, scores): (&Asked, &[f32])) -> [Option<f64>; 2] {
+    let fresh: FxHashSet<ItemIdx> = asked.bought.difference(&asked.known).copied().collect();
+    [ndcg(scores, &asked.bought, |_| false), ndcg(scores, &fresh, |item| asked.known.contains(&item))]
 }
 
 /// The batch's shoppers in parts of about equally many tokens.
