@@ -4,6 +4,7 @@
 //! no shop; whoever has both calls [`judge()`] and shows the [`Report`].
 
 pub mod bootstrap;
+pub mod classification;
 pub mod judge;
 mod label;
 pub mod metrics;
@@ -13,6 +14,7 @@ pub mod report;
 mod slice;
 
 pub use bootstrap::Estimate;
+pub use classification::{Classification, ClassificationError, Cost, OverFolds, threshold_by_cost};
 pub use judge::{
     Case, Catalogue, Comparison, JudgeError, Lists, ModelResult, Report, Settings, Slice, judge,
     paired_difference,

@@ -17,6 +17,8 @@
 
 use std::collections::HashSet;
 
+use serde::{Deserialize, Serialize};
+
 /// Which of the first `k` places hit, and how many different items were relevant.
 fn hits(ranked: &[u32], relevant: &[u32], k: usize) -> (Vec<bool>, usize) {
     let mut open: HashSet<u32> = relevant.iter().copied().collect();
@@ -130,7 +132,7 @@ pub fn novelty_at_k(ranked: &[u32], shares: &[f64], floor: f64, k: usize) -> Opt
 }
 
 /// The four counts of a yes/no prediction against the truth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Confusion {
     /// Predicted yes, and it was.
     pub true_positive: usize,

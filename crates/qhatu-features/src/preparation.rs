@@ -126,6 +126,36 @@ impl Preparation {
         self.columns.iter().flat_map(of).collect()
     }
 
+    /// For each of [`Preparation::names`] whether its numbers are those of categories ([`Recipe::Label`]).
+    pub fn categorical(&self) -> Vec<bool> {
+        let of = |column: &Prepared| match &column.learned {
+            Learned::OneHot(encoder) => vec![false; encoder.labels().count()],
+            Learned::Label(_) => vec![true],
+            _ => vec![false],
+        };
+        self.columns.iter().flat_map(of).collect()
+    }
+
+    /// The table's columns that it takes, once each, in order.
+    pub fn columns(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for column in &self.columns {
+            if !names.contains(&column.name.as_str()) {
+                names.push(&column.name);
+            }
+        }
+        names
+    }
+
+    /// For each of [`Preparation::names`] the table's column that it comes from.
+    pub fn sources(&self) -> Vec<&str> {
+        let of = |column: &Prepared| match &column.learned {
+            Learned::OneHot(encoder) => encoder.labels().count(),
+            _ => 1,
+        };
+        self.columns.iter().flat_map(|own| std::iter::repeat_n(own.name.as_str(), of(own))).collect()
+    }
+
     /// The numbers of every row of a table, a column for each of [`Preparation::names`].
     ///
     /// # Errors
@@ -297,6 +327,12 @@ mod tests {
         assert_eq!(
             fitted.names(),
             ["views", "price", "clicks", "views", "category=a", "category=b", "category"]
+        );
+        assert_eq!(fitted.categorical(), [false, false, false, false, false, false, true]);
+        assert_eq!(fitted.columns(), ["views", "price", "clicks", "category"]);
+        assert_eq!(
+            fitted.sources(),
+            ["views", "price", "clicks", "views", "category", "category", "category"]
         );
         let columns = fitted.transform(&one).unwrap();
         assert_eq!(columns[0][1], 0.0, "a gap is the mean, which is 0 when scaled");

@@ -6,25 +6,30 @@
 pub mod als;
 pub mod bert4rec;
 pub mod blend;
+pub mod calibration;
 pub mod decayed_markov;
 pub mod ease;
 mod error;
 pub mod gru4rec;
 mod interactions;
 pub mod item_knn;
+pub mod logistic_regression;
 pub mod mmr;
 mod neighbours;
 pub mod own_frequency;
 pub mod popularity;
+pub mod propensity;
 pub mod recent_popularity;
 mod recommender;
 pub mod sasrec;
 pub mod saved;
 pub mod sequence;
+pub mod trees;
 pub mod vmis_knn;
 
 pub use error::ModelError;
 pub use interactions::{Interactions, Purchase, Sequence, Vocabulary};
+pub use qhatu_nn::Stream;
 pub use qhatu_nn::tensor_file::TensorFile;
 pub use recommender::{History, Reason, Recommender, Scored, load_model, top_k};
 

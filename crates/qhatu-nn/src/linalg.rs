@@ -1,6 +1,7 @@
-//! The inverse of a symmetric positive definite matrix, as EASE needs it, and its factor, as ALS does.
+//! The inverse of a symmetric positive definite matrix, as EASE needs it, and the solution of small systems by its
+//! factor, as ALS and logistic regression do.
 //!
-//! By blocks: with `M = [A B; Bᵀ D]` and `P = A⁻¹`, `S = D − Bᵀ P B` (the Schur complement),
+//! The inverse by blocks: with `M = [A B; Bᵀ D]` and `P = A⁻¹`, `S = D − Bᵀ P B` (the Schur complement),
 //! `M⁻¹ = [P + P B S⁻¹ Bᵀ P, −P B S⁻¹; ·, S⁻¹]`. Halving until blocks are small leaves nearly all the
 //! work to matrix products, about `4⁄3 n³` multiplications; small blocks are inverted in `f64` by
 //! Cholesky. (Golub and Van Loan, Matrix Computations, 4th ed., sections 3.2.11 and 4.2.)
@@ -108,12 +109,16 @@ impl Cholesky {
     /// When `matrix.len() != n * n`.
     pub fn factor(matrix: &[f32], n: usize) -> Result<Self, NotPositiveDefinite> {
         assert_eq!(matrix.len(), n * n, "an n × n matrix has n² entries");
+        Self::of(n, |row, column| f64::from(matrix[row * n + column]))
+    }
+
+    fn of(n: usize, entry: impl Fn(usize, usize) -> f64) -> Result<Self, NotPositiveDefinite> {
         let mut l = vec![0.0_f64; n * n];
         for row in 0..n {
             for column in 0..=row {
                 let (above, own) = l.split_at(row * n);
                 let left = if column == row { &own[..n] } else { &above[column * n..column * n + n] };
-                let rest = f64::from(matrix[row * n + column]) - dot(&left[..column], &own[..column]);
+                let rest = entry(row, column) - dot(&left[..column], &own[..column]);
                 l[row * n + column] = match row == column {
                     true if rest > 0.0 => rest.sqrt(),
                     true => return Err(NotPositiveDefinite { row }),
@@ -147,6 +152,21 @@ impl Cholesky {
             b[..row].iter_mut().zip(above).for_each(|(b, l)| *b -= l * value);
         }
     }
+}
+
+/// Solves `M x = b` for a symmetric positive definite matrix (n × n, row after row) by Cholesky in `f64`, in n³ ⁄ 6
+/// multiplications: for systems of hundreds of unknowns. `b` is replaced by `x`.
+///
+/// # Errors
+/// [`NotPositiveDefinite`]; `b` then stays as it was.
+///
+/// # Panics
+/// When `matrix.len() != b.len()²`.
+pub fn solve(matrix: &[f64], b: &mut [f64]) -> Result<(), NotPositiveDefinite> {
+    let n = b.len();
+    assert_eq!(matrix.len(), n * n, "an n × n matrix has n² entries");
+    Cholesky::of(n, |row, column| matrix[row * n + column])?.solve(b);
+    Ok(())
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
@@ -225,6 +245,23 @@ mod tests {
             }
         }
         assert!(Cholesky::factor(&[1.0, 2.0, 2.0, 1.0], 2).is_err());
+    }
+
+    #[test]
+    fn what_is_solved_for_gives_the_right_side_again() {
+        for n in [1, 2, 5, 40] {
+            let matrix: Vec<f64> = gram(n).into_iter().map(f64::from).collect();
+            let right: Vec<f64> = (0..n).map(|place| place as f64 - 3.5).collect();
+            let mut x = right.clone();
+            solve(&matrix, &mut x).unwrap();
+            for (row, expected) in matrix.chunks(n).zip(&right) {
+                let found: f64 = row.iter().zip(&x).map(|(a, b)| a * b).sum();
+                assert!((found - expected).abs() < 1e-9, "{n}: {found} {expected}");
+            }
+        }
+        let mut right = [1.0, 2.0];
+        assert_eq!(solve(&[1.0, 2.0, 2.0, 1.0], &mut right), Err(NotPositiveDefinite { row: 1 }));
+        assert_eq!(right, [1.0, 2.0]);
     }
 
     #[test]

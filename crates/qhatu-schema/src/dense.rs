@@ -4,6 +4,9 @@
 
 use std::sync::Arc;
 
+use crate::table::{Column, Table};
+use crate::time::Timestamp;
+
 /// The number of a text where there is none.
 pub const NO_TEXT: u32 = u32::MAX;
 /// Milliseconds where there is no time, and micros where there is no price.
@@ -158,6 +161,37 @@ impl DenseTable {
     }
 }
 
+/// Numbers and truth values (1 and 0) become numbers, texts labels, days the texts of their dates.
+impl From<&Table> for DenseTable {
+    fn from(table: &Table) -> Self {
+        let number = |value: Option<f64>| value.unwrap_or(f64::NAN);
+        let of = |column: &Column| match column {
+            Column::Int(values) => {
+                DenseColumn::Float(values.iter().map(|value| number(value.map(|own| own as f64))).collect())
+            }
+            Column::Float(values) => DenseColumn::Float(values.iter().map(|value| number(*value)).collect()),
+            Column::Bool(values) => {
+                let own = |value: &Option<bool>| number(value.map(|own| f64::from(u8::from(own))));
+                DenseColumn::Float(values.iter().map(own).collect())
+            }
+            Column::Text(values) => {
+                DenseColumn::Label(values.iter().map(|value| value.as_deref().unwrap_or_default()).collect())
+            }
+            Column::Time(values) => DenseColumn::Time(
+                values.iter().map(|value| value.map_or(NO_INT, Timestamp::millis)).collect(),
+            ),
+            Column::Day(values) => {
+                let texts: Vec<String> = values
+                    .iter()
+                    .map(|value| value.map_or_else(String::new, |day| day.to_string()))
+                    .collect();
+                DenseColumn::Label(texts.iter().map(String::as_str).collect())
+            }
+        };
+        Self { columns: table.columns().iter().map(|(name, column)| (name.clone(), of(column))).collect() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,5 +207,23 @@ mod tests {
         assert_eq!(labels.codes, [0, NO_TEXT, 1, 0, 2, NO_TEXT]);
         let all: Vec<&str> = (0..6).map(|row| labels.get(row)).collect();
         assert_eq!(all, ["x", "", "y", "x", "y", ""]);
+    }
+
+    #[test]
+    fn a_plain_table_keeps_its_values_and_gaps() {
+        let mut table = Table::new();
+        table.push("n", Column::Int(vec![Some(3), None])).unwrap();
+        table.push("b", Column::Bool(vec![None, Some(true)])).unwrap();
+        table.push("t", Column::Text(vec![Some("x".into()), None])).unwrap();
+        table.push("at", Column::Time(vec![None, Some(Timestamp::from_millis(5))])).unwrap();
+        let dense = DenseTable::from(&table);
+        let floats = |name: &str| match dense.column(name) {
+            Some(DenseColumn::Float(values)) => values.clone(),
+            other => panic!("{name}: {other:?}"),
+        };
+        assert!(floats("n")[0] == 3.0 && floats("n")[1].is_nan());
+        assert!(floats("b")[0].is_nan() && floats("b")[1] == 1.0);
+        assert_eq!(dense.column("t"), Some(&DenseColumn::Label(["x", ""].into_iter().collect())));
+        assert_eq!(dense.column("at"), Some(&DenseColumn::Time(vec![NO_INT, 5])));
     }
 }
