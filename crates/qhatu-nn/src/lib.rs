@@ -6,8 +6,9 @@
 //! backward in turn.
 //!
 //! Only this crate knows how a matrix is multiplied. `unsafe` stands in `kernel` alone, behind safe
-//! functions that check lengths. Everything here runs on the calling thread and in a fixed order, so a
-//! result depends on neither the number of threads nor their timing.
+//! functions that check lengths. Everything here runs on the calling thread and in a fixed order (packed
+//! layers share outputs out among a [`Team`], each summed in that order), so a result depends on neither the
+//! number of threads nor their timing.
 
 mod adamw;
 #[cfg(test)]
@@ -25,7 +26,7 @@ pub mod tensor_file;
 
 pub use adamw::{AdamW, AdamWConfig};
 pub use ema::Ema;
-pub use kernel::{Layout, matmul};
+pub use kernel::{Layout, Team, matmul};
 pub use parameters::{Initial, Parameters, Slot};
 pub use random::Stream;
 pub use schedule::{Decay, Schedule};
