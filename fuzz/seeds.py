@@ -3,15 +3,18 @@
     .tools/python/bin/python fuzz/seeds.py
 
 UCI Online Retail (CC BY 4.0, see data/online_retail/README.md) as CSV in several ways of writing, as JSON
-Lines, and as Parquet in the compressions and types that pandas writes. The seeds of models come from
+Lines, and as Parquet in the compressions and types that pandas writes; and the small checkpoints that the tests
+of text models hold, each file behind the byte that chooses it. The seeds of models come from
 `cargo run -p qhatu-models --example fuzz_seeds`.
 """
 
 import gzip
 import hashlib
+import io
 import json
 import pathlib
 import tomllib
+import zipfile
 
 import pandas as pd
 import pyarrow as pa
@@ -114,6 +117,41 @@ def manifest() -> None:
     keep("manifest", "alias", json.dumps(alias).encode())
 
 
+def checkpoints() -> None:
+    """The first byte chooses which file of a good folder the rest replaces (fuzz/src/checkpoint.rs)."""
+    golden = ROOT / "crates/qhatu-text/tests/golden"
+    pooling = {"word_embedding_dimension": 16, "pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
+    cleaning = {"lowercase": True, "stop_words": ["es", "en"], "strip_accents": True}
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "polo", "de", "##s"]
+    tokenizer = {"normalizer": {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True,
+                                "strip_accents": None, "lowercase": True},
+                 "pre_tokenizer": {"type": "BertPreTokenizer"},
+                 "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+                           "max_input_chars_per_word": 100, "vocab": {word: n for n, word in enumerate(words)}}}
+    modules = [{"idx": n, "name": str(n), "path": "", "type": f"sentence_transformers.models.{kind}"}
+               for n, kind in enumerate(["Transformer", "Pooling", "Normalize"])]
+    own = {"tokenizer.json": tokenizer, "1_Pooling": pooling, "modules.json": modules,
+           "sentence_bert_config.json": {"max_seq_length": 8}, "qhatu_text.json": cleaning}
+    folders = {"text_huggingface": ("tiny_bert", ["config.json", "model.safetensors", "vocab.txt",
+                                                  "tokenizer_config.json"]),
+               "text_keras_hub": ("tiny_keras_hub", ["config.json", "model.weights.h5"]),
+               "text_tensorflow": ("tiny_tensorflow", ["bert_config.json", "bert_model.ckpt.index",
+                                                       "bert_model.ckpt.data-00000-of-00001", "vocab.txt"])}
+    for target, (folder, files) in folders.items():
+        for place, file in enumerate(files):
+            keep(target, file, bytes([place]) + (golden / folder / file).read_bytes())
+    for place, (name, content) in enumerate(own.items(), 4):
+        keep("text_huggingface", name, bytes([place]) + json.dumps(content).encode())
+    keras = {"config": {"lowercase": True, "strip_accents": True}}
+    keep("text_keras_hub", "tokenizer.json", b"\x03" + json.dumps(keras).encode())
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
+        for file in ["config.json", "model.weights.h5"]:
+            member = zipfile.ZipInfo(file, (2026, 1, 1, 0, 0, 0))
+            archive.writestr(member, (golden / "tiny_keras_hub" / file).read_bytes())
+    keep("text_keras_archive", "archive", b"\x00" + sink.getvalue())
+
+
 def texts() -> None:
     template = (ROOT / "crates/qhatu/src/qhatu.toml").read_text()
     keep("configuration", "template", template.encode())
@@ -142,9 +180,17 @@ def texts() -> None:
         "http": ["user_id", "session_id", "placement", "exclude", "filter", "category", "price_min", "events",
                  "items", "users", "quantity", "price", "micros", "currency", "PEN", "buy_again", "similar"],
         "parquet": ["PAR1"],
+        "text_huggingface": ["F32", "F16", "BF16", "data_offsets", "__metadata__", "shape", "dtype", "vocab_size",
+                             "hidden_size", "num_hidden_layers", "intermediate_size", "model_type", "WordPiece",
+                             "max_seq_length", "pooling_mode", "stop_words"],
+        "text_keras_hub": ["BertBackbone", "vocabulary_size", "num_layers", "hidden_dim", "TREE", "SNOD", "HEAP",
+                           "layers", "vars", "lowercase"],
+        "text_keras_archive": ["PK\\x01\\x02", "PK\\x03\\x04", "PK\\x05\\x06", "config.json", "model.weights.h5"],
+        "text_tensorflow": ["bert/encoder/layer_0/", "kernel", "gamma", "word_embeddings", "hidden_size"],
     }
     for target, listed in words.items():
-        quoted = [json.dumps(word) for word in listed]
+        # libFuzzer reads \xNN itself.
+        quoted = [json.dumps(word).replace("\\\\x", "\\x") for word in listed]
         (ROOT / f"fuzz/dictionary/{target}.dict").write_text("\n".join(quoted) + "\n")
 
 
@@ -154,4 +200,5 @@ if __name__ == "__main__":
     parquet(frame)
     json_lines(frame)
     manifest()
+    checkpoints()
     texts()

@@ -4,6 +4,8 @@
 //! A target is one decoder with the promises that its callers rely on, as assertions. Seeds stand in
 //! `corpus/<target>/`, words of the formats in `dictionary/<target>.dict`; `cargo xtask fuzz` runs them.
 
+pub mod checkpoint;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

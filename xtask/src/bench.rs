@@ -46,7 +46,11 @@ const BENCHES: &[Bench] = &[
     ("swap", "a model swap under 500 requests a second", swap::run),
     ("engines", "embedded engines for the event log, in turns, behind the same group commit", engines::run),
     ("quality", "the demo's models on its time split, three seeds", demo::quality),
-    ("bert", "BERT encoding, MiniLM-L6's shape, against PyTorch and ONNX Runtime in f32", bert::run),
+    (
+        "bert",
+        "BERT of MiniLM-L6's shape: encoding and a step of fine-tuning, against PyTorch and ONNX Runtime",
+        bert::run,
+    ),
     ("scan", "exact search of the best items by inner product, against FAISS's flat index", scan::run),
     ("steps", "training steps of SASRec, GRU and LSTM, against PyTorch", steps::run),
     ("sasrec", "SASRec on MovieLens-1M by leave-one-out, against RecTools", sasrec::run),

@@ -19,6 +19,8 @@ use crate::process;
 const SECONDS: u64 = 60;
 /// Targets that run side by side.
 const AT_ONCE: usize = 2;
+/// Bytes of the longest input, where no seed is longer.
+const LONGEST: u64 = 1 << 16;
 const RUSTFLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares";
@@ -150,7 +152,8 @@ fn one(root: &Path, name: &str, seconds: u64) -> Result<(), String> {
     command.args([&grown, &root.join("fuzz/corpus").join(name)]);
     command.arg(format!("-artifact_prefix={}/", found.display()));
     command.arg(format!("-max_total_time={seconds}"));
-    command.args(["-rss_limit_mb=2048", "-timeout=20", "-max_len=65536", "-print_final_stats=1"]);
+    command.args(["-rss_limit_mb=2048", "-timeout=20", "-print_final_stats=1"]);
+    command.arg(format!("-max_len={}", longest_seed(root, name).max(LONGEST)));
     let words = root.join("fuzz/dictionary").join(format!("{name}.dict"));
     if words.exists() {
         command.arg(format!("-dict={}", words.display()));
@@ -167,6 +170,12 @@ fn one(root: &Path, name: &str, seconds: u64) -> Result<(), String> {
         return Ok(());
     }
     Err(crash(name, &text, &log))
+}
+
+/// Bytes of the longest seed, which libFuzzer would cut otherwise.
+fn longest_seed(root: &Path, name: &str) -> u64 {
+    let seeds = fs::read_dir(root.join("fuzz/corpus").join(name)).into_iter().flatten().flatten();
+    seeds.filter_map(|seed| Some(seed.metadata().ok()?.len())).max().unwrap_or(0)
 }
 
 /// How much was tried, from what libFuzzer says at the end.

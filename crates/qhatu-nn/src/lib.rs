@@ -7,7 +7,8 @@
 //!
 //! Only this crate knows how a matrix is multiplied. `unsafe` stands in `kernel` alone, behind safe
 //! functions that check lengths. Everything here runs in a fixed order, and on the calling thread but for
-//! [`linalg`] and [`InnerProductIndex`], so a result depends on neither the number of threads nor their timing.
+//! [`linalg`], [`InnerProductIndex`] and packed layers (which share outputs out among a [`Team`]), so a result depends
+//! on neither the number of threads nor their timing.
 
 mod adamw;
 #[cfg(test)]
@@ -27,7 +28,7 @@ pub mod tensor_file;
 pub use adamw::{AdamW, AdamWConfig};
 pub use ema::Ema;
 pub use inner_product_search::{Found, InnerProductIndex, NotSearchable};
-pub use kernel::{Layout, matmul};
+pub use kernel::{Layout, Team, matmul};
 pub use parameters::{Initial, Parameters, Slot};
 pub use random::Stream;
 pub use schedule::{Decay, Schedule};

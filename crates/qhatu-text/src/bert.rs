@@ -4,12 +4,17 @@
 //! Devlin et al., BERT: Pre-training of Deep Bidirectional Transformers (2018). The layers are
 //! `qhatu-nn`'s, norm behind each sum; sequences are packed, not filled up, which gives the same numbers.
 
-use qhatu_nn::layer::{Block, BlockConfig, BlockSaved, LayerNorm, LayerNormSaved, Linear, NormPlace};
+use std::sync::{Arc, OnceLock};
+
+use qhatu_nn::layer::{
+    Block, BlockConfig, BlockSaved, LayerNorm, LayerNormSaved, Linear, NormPlace, PackedBlock,
+    PackedBlockRoom, Precision,
+};
 use qhatu_nn::operation::attention::Pack;
 use qhatu_nn::operation::dropout::Dropout;
 use qhatu_nn::operation::embedding;
 use qhatu_nn::operation::linear::Widths;
-use qhatu_nn::{Initial, Parameters, Slot, Stream};
+use qhatu_nn::{Initial, Parameters, Slot, Stream, Team};
 
 use crate::{Batch, BertConfig, TextError};
 
@@ -39,7 +44,10 @@ pub struct Parts {
 #[derive(Debug, Clone)]
 pub struct Bert {
     config: BertConfig,
-    pub(crate) parameters: Parameters,
+    parameters: Parameters,
+    /// The blocks' weights laid out for encoding, by precision; made when they are first needed, gone when a
+    /// weight changes.
+    packed: [OnceLock<Arc<[PackedBlock]>>; 2],
     pub(crate) words: Slot,
     pub(crate) positions: Slot,
     pub(crate) types: Slot,
@@ -64,6 +72,22 @@ impl BertSaved {
     /// The last forward pass's outputs: tokens × hidden size.
     pub fn output(&self) -> &[f32] {
         self.hidden.last().map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Room for [`Bert::encode`]; kept from call to call.
+#[derive(Debug, Clone, Default)]
+pub struct BertRoom {
+    embedded: Vec<f32>,
+    hidden: Vec<f32>,
+    norm: LayerNormSaved,
+    block: PackedBlockRoom,
+}
+
+impl BertRoom {
+    /// The last outputs: tokens × hidden size.
+    pub fn output(&self) -> &[f32] {
+        &self.hidden
     }
 }
 
@@ -129,7 +153,8 @@ impl Bert {
                 ),
             }
         });
-        Ok(Self { config, parameters, words, positions, types, norm, blocks, pooler, head })
+        let packed = Default::default();
+        Ok(Self { config, parameters, packed, words, positions, types, norm, blocks, pooler, head })
     }
 
     /// The shape.
@@ -142,14 +167,48 @@ impl Bert {
         &self.parameters
     }
 
-    /// The outputs of all tokens, in `saved.output()`: tokens × hidden size.
-    pub fn forward(&self, batch: &Batch, pass: Pass, saved: &mut BertSaved) {
+    /// The weights, to write to.
+    pub(crate) fn parameters_mut(&mut self) -> &mut Parameters {
+        self.packed = Default::default();
+        &mut self.parameters
+    }
+
+    /// The outputs of all tokens, in `room.output()`: tokens × hidden size; nothing is kept for a backward pass. The
+    /// weights are laid out for it at the first call, which takes as much memory again as the blocks' weights (at
+    /// most half of it in whole numbers). By a team, which changes nothing in the result.
+    pub fn encode(&self, batch: &Batch, precision: Precision, team: &Team, room: &mut BertRoom) {
+        let parameters = self.parameters.values();
+        self.embed(batch, &mut room.embedded);
+        self.norm.forward(parameters, &room.embedded, &mut room.hidden, &mut room.norm);
+        let pack = Pack::bidirectional(&batch.starts);
+        for block in self.packed(precision) {
+            block.forward(parameters, pack, &mut room.hidden, team, &mut room.block);
+        }
+    }
+
+    fn packed(&self, precision: Precision) -> &[PackedBlock] {
+        let place = match precision {
+            Precision::F32 => 0,
+            Precision::Int8 => 1,
+        };
+        let one = |block: &Block| PackedBlock::new(block, self.parameters.values(), precision);
+        self.packed[place].get_or_init(|| self.blocks.iter().map(one).collect())
+    }
+
+    /// The sum of each token's three vectors.
+    fn embed(&self, batch: &Batch, embedded: &mut Vec<f32>) {
         let (parameters, width) = (self.parameters.values(), self.config.hidden_size);
-        let BertSaved { embedded, norm, hidden, blocks } = saved;
         embedded.resize(batch.tokens() * width, 0.0);
         embedding::forward(self.words.of(parameters), &batch.ids, embedded, width);
         embedding::add(self.positions.of(parameters), &batch.positions, embedded, width);
         embedding::add(self.types.of(parameters), &batch.type_ids, embedded, width);
+    }
+
+    /// The outputs of all tokens, in `saved.output()`: tokens × hidden size.
+    pub fn forward(&self, batch: &Batch, pass: Pass, saved: &mut BertSaved) {
+        let parameters = self.parameters.values();
+        let BertSaved { embedded, norm, hidden, blocks } = saved;
+        self.embed(batch, embedded);
         let kept = if matches!(pass, Pass::Output) { 1 } else { self.blocks.len() };
         blocks.resize_with(kept, BlockSaved::default);
         hidden.resize_with(kept + 1, Vec::new);

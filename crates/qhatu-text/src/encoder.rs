@@ -1,14 +1,17 @@
 //! A text model ready for use: tokenizer, BERT, pooling; texts in, one vector each out.
 //!
 //! Texts are sorted by length and packed into pieces of about [`PIECE`] tokens, a piece at a time on each
-//! thread: no filling, and what a piece needs stays in cache. The order of the answer is that of the texts.
+//! thread: no filling, and what a piece needs stays in cache; where there are fewer pieces than threads, threads
+//! share a piece. The order of the answer is that of the texts.
 
 use std::path::Path;
 
+use qhatu_nn::Team;
+use qhatu_nn::layer::Precision;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use crate::bert::{Bert, BertSaved, Pass};
+use crate::bert::{Bert, BertRoom};
 use crate::checkpoint::{huggingface, keras_hub, tensorflow};
 use crate::pooling::{Pooling, normalize};
 use crate::{Batch, Cleaning, Encoding, TextError, Tokenizer};
@@ -29,13 +32,9 @@ pub struct TextEncoder {
     pub pooling: Pooling,
     /// Whether that is made one of length 1.
     pub normalize: bool,
+    /// The numbers that the blocks multiply.
+    pub precision: Precision,
     max_length: usize,
-}
-
-/// Room to work, one for each thread, kept from piece to piece.
-#[derive(Debug, Default)]
-struct Room {
-    saved: BertSaved,
 }
 
 impl TextEncoder {
@@ -50,7 +49,8 @@ impl TextEncoder {
             return Err(TextError::vocabulary(fault));
         }
         let max_length = bert.config().max_position_embeddings;
-        Ok(Self { tokenizer, bert, pooling: Pooling::Mean, normalize: false, max_length })
+        let precision = Precision::F32;
+        Ok(Self { tokenizer, bert, pooling: Pooling::Mean, normalize: false, precision, max_length })
     }
 
     /// Reads a checkpoint's folder: Hugging Face's layout, KerasHub's (a preset, or a `.keras` archive), or
@@ -106,8 +106,8 @@ impl TextEncoder {
         self.tokenizer.encode(text, self.max_length)
     }
 
-    /// The vectors of texts, one behind another: texts × width. Memory beside the answer: about
-    /// `PIECE × (8 × hidden_size + 2 × intermediate_size)` floats for each thread.
+    /// The vectors of texts, one behind another: texts × width. Memory beside the answer: the blocks' weights once
+    /// more (see [`Bert::encode`]), and about `PIECE × (7 × hidden_size + intermediate_size)` floats for each thread.
     ///
     /// # Errors
     /// Where the tokenizer's numbers do not fit the model; [`TextEncoder::new`] has looked, so never.
@@ -123,10 +123,11 @@ impl TextEncoder {
     pub fn encode_sequences(&self, sequences: &[Encoding]) -> Result<Vec<f32>, TextError> {
         let width = self.width();
         let pieces = pieces(sequences);
-        let found = pieces.par_iter().map_init(Room::default, |room, piece| {
+        let threads = rayon::current_num_threads() / pieces.len().max(1);
+        let found = pieces.par_iter().map_init(BertRoom::default, |room, piece| {
             let batch = Batch::new(piece.iter().map(|place| &sequences[*place]), self.bert.config())?;
-            self.bert.forward(&batch, Pass::Output, &mut room.saved);
-            let mut vectors = self.pooling.forward(&batch.starts, room.saved.output(), width);
+            Team::with(threads, |team| self.bert.encode(&batch, self.precision, team, room));
+            let mut vectors = self.pooling.forward(&batch.starts, room.output(), width);
             if self.normalize {
                 normalize(&mut vectors, width);
             }
@@ -155,6 +156,9 @@ impl TextEncoder {
             self.bert.config()
         );
         hash.update(settings);
+        if self.precision != Precision::F32 {
+            hash.update(format!("{:?}", self.precision));
+        }
         self.tokenizer.vocabulary().tokens().iter().for_each(|token| {
             hash.update((token.len() as u64).to_le_bytes());
             hash.update(token);

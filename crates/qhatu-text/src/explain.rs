@@ -151,7 +151,7 @@ mod tests {
                 x[place * width..][..width].iter_mut().for_each(|value| *value *= 1.0 + share);
                 for block in &encoder.bert.blocks {
                     let mut y = Vec::new();
-                    let parameters = encoder.bert.parameters.values();
+                    let parameters = encoder.bert.parameters().values();
                     block.forward(parameters, (pack, None), &x, &mut y, &mut BlockSaved::default());
                     x = y;
                 }

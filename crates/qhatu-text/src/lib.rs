@@ -31,7 +31,7 @@ mod wordpiece;
 mod wordpiece_trainer;
 
 pub use batch::Batch;
-pub use bert::{Bert, BertSaved, MaskedLanguageHead, Parts, Pass};
+pub use bert::{Bert, BertRoom, BertSaved, MaskedLanguageHead, Parts, Pass};
 pub use cache::VectorCache;
 pub use cleaning::Cleaning;
 pub use config::BertConfig;
@@ -41,6 +41,7 @@ pub use explain::Explanation;
 pub use finetune::Pair;
 pub use normalizer::{Normalizer, words};
 pub use pooling::Pooling;
+pub use qhatu_nn::layer::Precision;
 pub use stop_word::Language;
 pub use tokenizer::{Encoding, SpecialIds, SpecialTokens, Tokenizer};
 pub use training::{Next, Progress, TrainingConfig};

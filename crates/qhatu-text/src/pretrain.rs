@@ -177,7 +177,7 @@ impl Bert {
         shard: &mut Shard,
         gradients: &mut [f32],
     ) -> f64 {
-        let (parameters, width) = (self.parameters.values(), self.config().hidden_size);
+        let (parameters, width) = (self.parameters().values(), self.config().hidden_size);
         let output = shard.saved.output();
         let x: Vec<f32> =
             guess.rows.iter().flat_map(|row| &output[row * width..][..width]).copied().collect();
@@ -226,7 +226,7 @@ impl Bert {
         (normed, d_normed): (&[f32], &mut [f32]),
         gradients: &mut [f32],
     ) -> f64 {
-        let parameters = self.parameters.values();
+        let parameters = self.parameters().values();
         let loss = CrossEntropy {
             weights: self.words.of(parameters),
             bias: Some(head.bias.of(parameters)),

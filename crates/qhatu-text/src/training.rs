@@ -169,7 +169,7 @@ impl Training {
         }
         let scale = clip::scale(clip::global_norm(sum), self.config.max_grad_norm);
         let rate = self.schedule.rate(self.optimizer.steps());
-        self.optimizer.step(&mut bert.parameters, sum, rate, scale);
+        self.optimizer.step(bert.parameters_mut(), sum, rate, scale);
         sum.fill(0.0);
     }
 
@@ -197,7 +197,7 @@ impl Training {
         self.optimizer.load(bert.parameters(), &file).map_err(fault)?;
         let mut values = bert.parameters().values().to_vec();
         bert.parameters().take(&file, WEIGHTS, &mut values).map_err(fault)?;
-        bert.parameters.values_mut().copy_from_slice(&values);
+        bert.parameters_mut().values_mut().copy_from_slice(&values);
         Ok(())
     }
 }

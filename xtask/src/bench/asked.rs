@@ -18,6 +18,9 @@ impl Asked {
             .current_dir(root)
             .env("RAYON_NUM_THREADS", "2")
             .env("OMP_NUM_THREADS", "2")
+            // PyTorch spends much of a step in page faults unless glibc keeps the pages it has.
+            .envs([("MALLOC_MMAP_MAX_", "0"), ("MALLOC_TRIM_THRESHOLD_", "17179869184")])
+            .env("MALLOC_TOP_PAD_", "268435456")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -1,17 +1,22 @@
-//! The only `unsafe` of the crate: calls into the `gemm` crate behind checked lengths, and calls of
-//! kernels compiled for instructions that the processor was found to have.
+//! The only `unsafe` of the crate: calls into the `gemm` crate behind checked lengths, calls of
+//! kernels compiled for instructions that the processor was found to have, the two products with
+//! weights that were laid out for them, and the team of threads that share them out.
 
 pub(crate) mod cell;
+pub(crate) mod int8;
 mod lane;
 mod level;
 mod matmul;
 pub(crate) mod norm;
+pub(crate) mod packed;
 pub(crate) mod scan;
 pub(crate) mod softmax;
 pub(crate) mod step;
+pub(crate) mod team;
 pub(crate) mod unary;
 
 pub use matmul::{Layout, matmul};
+pub use team::Team;
 
 #[cfg(test)]
 pub(crate) mod tests {

@@ -193,6 +193,11 @@ impl Block {
         add(d, d_inner);
     }
 
+    /// Where layer norm stands.
+    pub(crate) fn norm_place(&self) -> NormPlace {
+        self.config.norm
+    }
+
     /// Dropout of the probabilities, of what attention gives, of what the feed-forward layer gives.
     fn dropouts(&self, training: Option<Stream>) -> [Option<Dropout>; 3] {
         let of = |rate: f32, number: u64| {
@@ -205,7 +210,7 @@ impl Block {
     }
 }
 
-fn add(to: &mut [f32], from: &[f32]) {
+pub(super) fn add(to: &mut [f32], from: &[f32]) {
     to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
 }
 

@@ -1,11 +1,14 @@
 //! Layers: operations with their parameters. A layer holds no numbers, only where its tensors lie in a
 //! [`crate::Parameters`] arena; numbers, gradients and what a backward pass needs come with each call,
-//! so that one layer serves any number of threads.
+//! so that one layer serves any number of threads. Packed layers hold weights laid out for many forward
+//! passes.
 
 mod block;
 mod feed_forward;
 mod linear;
 mod norm;
+mod packed_block;
+mod packed_linear;
 mod recurrent;
 mod self_attention;
 
@@ -13,5 +16,7 @@ pub use block::{Block, BlockConfig, BlockSaved, NormPlace};
 pub use feed_forward::{FeedForward, FeedForwardSaved};
 pub use linear::Linear;
 pub use norm::{LayerNorm, LayerNormSaved};
+pub use packed_block::{PackedBlock, PackedBlockRoom};
+pub use packed_linear::{PackedLinear, PackedLinearRoom, Precision};
 pub use recurrent::Recurrent;
 pub use self_attention::{SelfAttention, SelfAttentionSaved};

@@ -5,6 +5,12 @@
 //! and 105,000 lines and the other 32 packages and 23,000 lines; this corner needs neither. What is kept in
 //! another form (chunks, compression, newer headers) is refused by name. Source: HDF5 File Format
 //! Specification, version 3.0.
+//!
+//! Addresses may point anywhere, so a hostile file can go round in circles or show the same bytes again and
+//! again. Whatever is read is therefore paid for out of as many bytes as the file has (`File::pay`): an honest
+//! file shares none of them, and work and memory are bounded by its size.
+
+use std::cell::Cell;
 
 use qhatu_nn::tensor_file::from_f16;
 
@@ -12,8 +18,7 @@ use super::weights::{Tensor, Weights};
 use super::wire::Wire;
 
 const SIGNATURE: &[u8] = b"\x89HDF\r\n\x1a\n";
-/// Objects in a file, and groups within groups; far above any model's.
-const MOST_OBJECTS: usize = 200_000;
+/// Groups within groups; far above any model's.
 const MOST_DEPTH: usize = 24;
 const UNDEFINED: usize = usize::MAX;
 
@@ -26,15 +31,13 @@ const SYMBOL_TABLE: u64 = 0x11;
 
 /// Reads every array of floats, by its path with `/`.
 pub(crate) fn read(bytes: &[u8]) -> Result<Weights, String> {
-    let file = File { bytes };
+    let file = File { bytes, unpaid: Cell::new(bytes.len()) };
     let root = file.root()?;
     let mut weights = Weights::default();
     let mut open = vec![(String::new(), root, 0)];
-    let mut seen = 0;
     while let Some((path, address, depth)) = open.pop() {
-        seen += 1;
-        if seen > MOST_OBJECTS || depth > MOST_DEPTH {
-            return Err("it holds too many objects, or groups within groups without end".to_owned());
+        if depth > MOST_DEPTH {
+            return Err("it holds groups within groups without end".to_owned());
         }
         let messages = file.messages(address).ok_or_else(|| format!("the object {path:?} is damaged"))?;
         if let Some((_, table)) = messages.iter().find(|(kind, _)| *kind == SYMBOL_TABLE) {
@@ -56,9 +59,17 @@ type Message<'a> = (u64, &'a [u8]);
 
 struct File<'a> {
     bytes: &'a [u8],
+    /// Bytes that nothing was read from yet, if the file shares none.
+    unpaid: Cell<usize>,
 }
 
 impl<'a> File<'a> {
+    /// Nothing where more was read than the file holds: then it points to the same bytes again and again.
+    fn pay(&self, bytes: usize) -> Option<()> {
+        self.unpaid.set(self.unpaid.get().checked_sub(bytes)?);
+        Some(())
+    }
+
     fn root(&self) -> Result<usize, String> {
         if !self.bytes.starts_with(SIGNATURE) {
             return Err("no HDF5 file".to_owned());
@@ -103,6 +114,7 @@ impl<'a> File<'a> {
                 let (kind, size) = (wire.number(2)?, usize::try_from(wire.number(2)?).ok()?);
                 wire.take(4)?;
                 let content = wire.take(size)?;
+                self.pay(8)?;
                 if kind == CONTINUATION {
                     let mut place = Wire::new(content);
                     blocks.push(self.at(self::address(&mut place)?, self::address(&mut place)?)?);
@@ -127,17 +139,38 @@ impl<'a> File<'a> {
         let mut entries = Vec::new();
         let mut open = vec![(tree, 0)];
         while let Some((node, depth)) = open.pop() {
-            if depth > MOST_DEPTH || entries.len() > MOST_OBJECTS || open.len() > MOST_OBJECTS {
+            if depth > MOST_DEPTH {
                 return None;
             }
             let mut wire = self.from(node)?;
             match wire.take(4)? {
-                b"TREE" => open.extend(children(&mut wire)?.into_iter().map(|child| (child, depth + 1))),
-                b"SNOD" => symbols(&mut wire, names, &mut entries)?,
+                b"TREE" => {
+                    let children = children(&mut wire)?;
+                    self.pay(8 + 16 * children.len())?;
+                    open.extend(children.into_iter().map(|child| (child, depth + 1)));
+                }
+                b"SNOD" => self.symbols(&mut wire, names, &mut entries)?,
                 _ => return None,
             }
         }
         Some(entries)
+    }
+
+    /// The names and addresses of a leaf.
+    fn symbols(&self, wire: &mut Wire, names: &[u8], entries: &mut Vec<(String, usize)>) -> Option<()> {
+        wire.take(2)?;
+        for _ in 0..wire.number(2)? {
+            let name = names.get(address(wire)?..)?;
+            let end = name.iter().position(|byte| *byte == 0)?;
+            self.pay(40 + end)?;
+            let name = std::str::from_utf8(&name[..end]).ok()?.to_owned();
+            let object = address(wire)?;
+            // A soft link (kind 2) has no object; Keras writes none.
+            if wire.take(24)?[0] != 2 {
+                entries.push((name, object));
+            }
+        }
+        Some(())
     }
 
     fn tensor(&self, messages: &[Message]) -> Result<Tensor, String> {
@@ -150,6 +183,7 @@ impl<'a> File<'a> {
         let count = shape.iter().try_fold(1_usize, |count, size| count.checked_mul(*size));
         let size = count.and_then(|count| count.checked_mul(width)).ok_or("is larger than can be")?;
         let data = self.data(find(LAYOUT).unwrap_or_default(), size)?;
+        self.pay(size).ok_or("shares its bytes with other arrays, so the file is damaged")?;
         let values = if is_half {
             data.as_chunks::<2>().0.iter().map(|half| from_f16(u16::from_le_bytes(*half))).collect()
         } else {
@@ -193,22 +227,6 @@ fn children(wire: &mut Wire) -> Option<Vec<usize>> {
         address(wire)
     };
     (0..count).map(child).collect()
-}
-
-/// The names and addresses of a leaf.
-fn symbols(wire: &mut Wire, names: &[u8], entries: &mut Vec<(String, usize)>) -> Option<()> {
-    wire.take(2)?;
-    for _ in 0..wire.number(2)? {
-        let name = names.get(address(wire)?..)?;
-        let end = name.iter().position(|byte| *byte == 0)?;
-        let name = std::str::from_utf8(&name[..end]).ok()?.to_owned();
-        let object = address(wire)?;
-        // A soft link (kind 2) has no object; Keras writes none.
-        if wire.take(24)?[0] != 2 {
-            entries.push((name, object));
-        }
-    }
-    Some(())
 }
 
 fn dimensions(content: &[u8]) -> Option<Vec<usize>> {
@@ -261,6 +279,22 @@ mod tests {
         for keep in [8, 71, 100, 5_000, 60_000] {
             assert!(read(&sample()[..keep]).is_err(), "{keep}");
         }
+    }
+
+    /// The root's B-tree points to itself, so it has more and more children.
+    #[test]
+    fn a_tree_that_goes_round_in_circles_ends() {
+        let mut bytes = sample();
+        let places: Vec<usize> = (0..bytes.len() - 4).filter(|at| &bytes[*at..at + 4] == b"TREE").collect();
+        for place in places {
+            let own = (place as u64).to_le_bytes();
+            bytes[place + 6..place + 8].copy_from_slice(&20_u16.to_le_bytes());
+            for child in 0..20 {
+                let at = place + 32 + 16 * child;
+                bytes[at..at + 8].copy_from_slice(&own);
+            }
+        }
+        assert!(read(&bytes).err().unwrap().contains("damaged"));
     }
 
     proptest! {

@@ -180,7 +180,7 @@ fn tensors(bert: &Bert) -> TensorFile {
     file.settings.insert("format".to_owned(), "pt".to_owned());
     let prefix = if bert.head.is_some() { "bert." } else { "" };
     for place in places(bert) {
-        let values = place.slot.of(bert.parameters.values())[place.part].to_vec();
+        let values = place.slot.of(bert.parameters().values())[place.part].to_vec();
         let prefix = if place.name.starts_with("cls.") { "" } else { prefix };
         file.put_f32(&format!("{prefix}{}", place.name), &place.shape, values);
     }

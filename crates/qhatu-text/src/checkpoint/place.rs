@@ -80,15 +80,24 @@ pub(super) fn places(bert: &Bert) -> Vec<Place> {
     places
 }
 
+/// Numbers that a model may have more than its checkpoint before a look at each tensor.
+const ROOM: usize = 1 << 20;
+
 /// A model of this shape with the weights of a checkpoint under Hugging Face's names. It has the parts that
 /// the checkpoint has.
 pub(super) fn assembled(config: BertConfig, mut weights: Weights) -> Result<Bert, TextError> {
     let pooler = weights.has("pooler.dense.weight");
+    // A few bytes of settings must not take gigabytes that no checkpoint backs.
+    let (needs, holds) = (config.weights(), weights.count());
+    if needs > holds.saturating_mul(2).saturating_add(ROOM) {
+        let fault = format!("its shape has {needs} weights, but the checkpoint holds {holds}");
+        return Err(TextError::file("config.json", fault));
+    }
     let masked_language_head = weights.has("cls.predictions.transform.dense.weight");
     let mut bert = Bert::new(config, Parts { pooler, masked_language_head, seed: None })?;
     for place in places(&bert) {
         let values = weights.take(&place.name, &place.shape)?;
-        let slot = place.slot.of_mut(bert.parameters.values_mut());
+        let slot = place.slot.of_mut(bert.parameters_mut().values_mut());
         slot[place.part].copy_from_slice(&values);
     }
     Ok(bert)

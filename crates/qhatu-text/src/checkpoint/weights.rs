@@ -44,6 +44,11 @@ impl Weights {
         Ok(tensor.values)
     }
 
+    /// How many numbers there are in all.
+    pub(crate) fn count(&self) -> usize {
+        self.tensors.values().map(|tensor| tensor.values.len()).sum()
+    }
+
     pub(crate) fn has(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
     }

@@ -4,8 +4,9 @@
 use std::path::Path;
 
 use crate::place;
+use qhatu_nn::Team;
 use qhatu_nn::tensor_file::TensorFile;
-use qhatu_text::{Batch, BertSaved, Encoding, Pass, Pooling, TextEncoder};
+use qhatu_text::{Batch, BertRoom, BertSaved, Encoding, Pass, Pooling, Precision, TextEncoder};
 
 const TEXTS: [&str; 5] = [
     "Polo de algodón para niña talla M – color azul",
@@ -43,15 +44,20 @@ fn assert_near(found: &[f32], expected: &[f32], tolerance: f32, what: &str) {
 fn compare(encoder: &TextEncoder, sequences: &[Encoding], expected: &TensorFile) {
     let bert = &encoder.bert;
     let batch = Batch::new(sequences, bert.config()).unwrap();
-    for pass in [Pass::Output, Pass::Keep] {
+    let mut room = BertRoom::default();
+    Team::with(2, |team| bert.encode(&batch, Precision::F32, team, &mut room));
+    let forward = |pass: Pass| {
         let mut saved = BertSaved::default();
         bert.forward(&batch, pass, &mut saved);
-        let pooled = bert.pooled(&batch, saved.output()).unwrap();
+        saved.output().to_vec()
+    };
+    for output in [forward(Pass::Output), forward(Pass::Keep), room.output().to_vec()] {
+        let pooled = bert.pooled(&batch, &output).unwrap();
         let (width, mut from) = (encoder.width(), 0);
         for (place, sequence) in sequences.iter().enumerate() {
             let to = from + sequence.ids.len() * width;
             let name = format!("hidden_{place}");
-            assert_near(&saved.output()[from..to], expected.f32(&name).unwrap(), 1e-4, &name);
+            assert_near(&output[from..to], expected.f32(&name).unwrap(), 1e-4, &name);
             let name = format!("pooled_{place}");
             let own = &pooled[place * width..][..width];
             assert_near(own, expected.f32(&name).unwrap(), 1e-4, &name);
@@ -78,6 +84,48 @@ fn minilm_gives_the_published_numbers() {
         let name = format!("sentence_{place}");
         assert_near(vector, expected.f32(&name).unwrap(), 1e-4, &name);
         assert_near(&encoder.encode(&TEXTS[place..=place]).unwrap(), vector, 1e-5, "alone");
+    }
+}
+
+/// The least cosine of the vectors in whole numbers with those in floats.
+fn least_cosine(encoder: &TextEncoder, texts: &[&str]) -> f32 {
+    let mut whole = encoder.clone();
+    whole.precision = Precision::Int8;
+    let (exact, found) = (encoder.encode(texts).unwrap(), whole.encode(texts).unwrap());
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+    let both = exact.chunks_exact(encoder.width()).zip(found.chunks_exact(encoder.width()));
+    both.map(|(a, b)| dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()).fold(1.0, f32::min)
+}
+
+#[test]
+fn whole_numbers_lose_little() {
+    let found = least_cosine(&tiny(), &TEXTS);
+    println!("a tiny BERT with random weights: cosine {found}");
+    assert!(found > 0.99, "{found}");
+    let Some(folder) = place::minilm() else { return };
+    let encoder = TextEncoder::read(&folder).unwrap();
+    let listed = std::fs::read_to_string(place::golden("hand_written.txt")).unwrap();
+    let texts: Vec<&str> = listed.lines().filter(|line| !line.is_empty()).chain(TEXTS).collect();
+    let found = least_cosine(&encoder, &texts);
+    println!("MiniLM-L6, {} texts: cosine {found} at least", texts.len());
+    assert!(found > 0.99, "{found}");
+}
+
+#[test]
+fn a_vector_depends_on_neither_threads_nor_the_texts_beside_it() {
+    let mut encoder = tiny();
+    for precision in [Precision::F32, Precision::Int8] {
+        encoder.precision = precision;
+        let all = encoder.encode(&TEXTS).unwrap();
+        for threads in [1, 3] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let found = pool.install(|| encoder.encode(&TEXTS).unwrap());
+            assert_eq!(found, all, "{precision:?}, {threads} threads");
+            for (place, vector) in all.chunks_exact(encoder.width()).enumerate() {
+                let alone = pool.install(|| encoder.encode(&TEXTS[place..=place]).unwrap());
+                assert_eq!(alone, vector, "{precision:?} {place}");
+            }
+        }
     }
 }
 
@@ -135,6 +183,8 @@ fn a_checkpoint_that_does_not_hold_is_refused() {
     assert!(fault.contains("encoder.layer.2") && fault.contains("not in the checkpoint"), "{fault}");
     let fault = with_text("config.json", "\"vocab_size\": 200", "\"vocab_size\": 100");
     assert!(fault.contains("[100, 16]"), "{fault}");
+    let fault = with_text("config.json", "\"vocab_size\": 200", "\"vocab_size\": 4000000");
+    assert!(fault.contains("weights, but the checkpoint holds"), "{fault}");
     let fault = with_text("config.json", "\"model_type\": \"bert\"", "\"model_type\": \"gpt2\"");
     assert!(fault.contains("gpt2"), "{fault}");
     let integers = changed("model.safetensors", |bytes| {

@@ -7,6 +7,7 @@
 )]
 
 mod bert;
+mod export;
 mod layouts;
 mod place;
 mod tokenizer;

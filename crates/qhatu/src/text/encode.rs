@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use qhatu_text::{TextEncoder, VectorCache};
+use qhatu_text::{Precision, TextEncoder, VectorCache};
 
 use crate::fault::Fault;
 use crate::progress::Stage;
@@ -19,6 +19,9 @@ pub(crate) struct Args {
     model: PathBuf,
     /// Texts, one a line; `-` for standard input.
     texts: PathBuf,
+    /// Weights and inputs of 8 bits: faster, and vectors nearly the same.
+    #[arg(long)]
+    int8: bool,
     /// Vectors computed before are taken from here, and new ones are kept here.
     #[arg(long)]
     cache: Option<PathBuf>,
@@ -35,7 +38,10 @@ struct Line<'a> {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Fault> {
-    let encoder = TextEncoder::read(&args.model)?;
+    let mut encoder = TextEncoder::read(&args.model)?;
+    if args.int8 {
+        encoder.precision = Precision::Int8;
+    }
     let texts = lines::read(&args.texts)?;
     let mut cache = match &args.cache {
         Some(path) => VectorCache::read(path, &encoder, args.cache_size)?,

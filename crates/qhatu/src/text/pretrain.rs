@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use qhatu_text::{Bert, BertConfig, Normalizer, Parts, TextEncoder, Tokenizer, WordPieceTrainer};
+use qhatu_text::{
+    Bert, BertConfig, Cleaning, Language, Normalizer, Parts, TextEncoder, Tokenizer, WordPieceTrainer,
+};
 
 use super::training::{Settings, Watch};
 use crate::fault::Fault;
@@ -22,6 +24,9 @@ pub(crate) struct Args {
     /// Upper and lower case, and accents, are told apart.
     #[arg(long)]
     cased: bool,
+    /// The shop's own cleaning, before anything else; the model keeps it.
+    #[command(flatten)]
+    cleaning: CleaningArgs,
     /// Width of a token's vector.
     #[arg(long, default_value_t = 128)]
     hidden_size: usize,
@@ -36,6 +41,39 @@ pub(crate) struct Args {
     learning_rate: f32,
     #[command(flatten)]
     settings: Settings,
+}
+
+/// Each step is off unless asked for.
+#[derive(Debug, clap::Args)]
+struct CleaningArgs {
+    /// Words of grammar that go, by language: `es`, `en`, or both with a comma between.
+    #[arg(long, value_delimiter = ',', value_parser = language)]
+    stop_words: Vec<Language>,
+    /// Accents go, `ñ` becomes `n`.
+    #[arg(long)]
+    strip_accents: bool,
+    /// What is neither letter nor digit becomes a blank (emoji, `®`, `*`, `/`).
+    #[arg(long)]
+    strip_special_characters: bool,
+}
+
+impl CleaningArgs {
+    fn cleaning(&self) -> Cleaning {
+        Cleaning {
+            lowercase: false,
+            stop_words: self.stop_words.clone(),
+            strip_accents: self.strip_accents,
+            strip_special_characters: self.strip_special_characters,
+        }
+    }
+}
+
+fn language(code: &str) -> Result<Language, String> {
+    match code {
+        "es" => Ok(Language::Spanish),
+        "en" => Ok(Language::English),
+        other => Err(format!("{other:?} is not known; stop words are known of es and en")),
+    }
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Fault> {
@@ -55,7 +93,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Fault> {
 fn begin(args: &Args, texts: &[String]) -> Result<TextEncoder, Fault> {
     let normalizer = if args.cased { Normalizer::CASED } else { Normalizer::UNCASED };
     let trainer = WordPieceTrainer { vocab_size: args.vocab_size, normalizer, ..WordPieceTrainer::default() };
-    let vocabulary = trainer.train(texts.iter().map(String::as_str))?;
+    let cleaning = args.cleaning.cleaning();
+    let cleaned: Vec<String> = texts.iter().map(|text| cleaning.apply(text)).collect();
+    let vocabulary = trainer.train(cleaned.iter().map(String::as_str))?;
     let config = BertConfig {
         vocab_size: vocabulary.len(),
         hidden_size: args.hidden_size,
@@ -65,5 +105,7 @@ fn begin(args: &Args, texts: &[String]) -> Result<TextEncoder, Fault> {
         ..BertConfig::default()
     };
     let parts = Parts { pooler: false, masked_language_head: true, seed: Some(args.settings.seed) };
-    Ok(TextEncoder::new(Tokenizer::new(vocabulary, normalizer)?, Bert::new(config, parts)?)?)
+    let mut tokenizer = Tokenizer::new(vocabulary, normalizer)?;
+    tokenizer.cleaning = cleaning;
+    Ok(TextEncoder::new(tokenizer, Bert::new(config, parts)?)?)
 }
