@@ -76,9 +76,7 @@ fn load(from: &[f32], at: usize, count: usize) -> [f32; LANES] {
     if count == LANES {
         lane.copy_from_slice(&from[at..at + LANES]);
     } else {
-        for place in 0..count {
-            lane[place] = from[at + place];
-        }
+        lane[..count].copy_from_slice(&from[at..at + count]);
     }
     lane
 }
@@ -88,9 +86,7 @@ fn store(to: &mut [f32], at: usize, count: usize, lane: &[f32; LANES]) {
     if count == LANES {
         to[at..at + LANES].copy_from_slice(lane);
     } else {
-        for place in 0..count {
-            to[at + place] = lane[place];
-        }
+        to[at..at + count].copy_from_slice(&lane[..count]);
     }
 }
 
