@@ -45,7 +45,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let data = interactions(&sequences)?;
     let run = Run { begun: Instant::now(), ..run };
     let model: Box<dyn Recommender> = match name.as_str() {
-        "sasrec" => run.fit(&data, &with(sasrec::Config::papers(), &over)?)?,
+        "sasrec" => run
+            .fit(&data, &with(sasrec::Config { validation_days: 1.0, ..sasrec::Config::papers() }, &over)?)?,
         "gru4rec" => run.fit(&data, &with(recurrent(), &over)?)?,
         "bert4rec" => run.fit(&data, &with(hidden(), &over)?)?,
         "decayed_markov" => {
@@ -110,6 +111,7 @@ fn recurrent() -> gru4rec::Config {
         batch_size: 128,
         epochs: 200,
         patience: 10,
+        validation_days: 1.0,
         refit: false,
         recency_half_life_days: 0.0,
         horizon_days: 0.0,
@@ -128,6 +130,7 @@ fn hidden() -> bert4rec::Config {
         batch_size: 128,
         epochs: 1000,
         patience: 50,
+        validation_days: 1.0,
         refit: false,
         recency_half_life_days: 0.0,
         attention_bias: Distance::Steps,

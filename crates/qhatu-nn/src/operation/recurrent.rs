@@ -70,6 +70,11 @@ impl Steps {
         self.tokens.len()
     }
 
+    /// Rows of the first step, which has the most.
+    fn most(&self) -> usize {
+        self.starts.get(1).copied().unwrap_or(0)
+    }
+
     /// First row of a step, how many there are, and the first row of the step before.
     fn each(&self) -> impl DoubleEndedIterator<Item = (usize, usize, Option<usize>)> + '_ {
         let before = |step: usize| step.checked_sub(1).map(|step| self.starts[step]);
@@ -164,18 +169,19 @@ impl Recurrent<'_> {
         saved.gates.resize(tokens * gate_width, 0.0);
         saved.states.resize(tokens * width, 0.0);
         saved.before.resize(tokens * width, 0.0);
-        saved.zeros.resize(width, 0.0);
-        let bias = Some(self.weights.input_bias);
-        linear::forward(&saved.x, self.weights.input, bias, &mut saved.gates, self.gate_widths());
+        saved.zeros.resize(self.steps.most() * width, 0.0);
         match self.cell {
-            Cell::Gru => saved.hidden_gates.resize(tokens * gate_width, 0.0),
-            Cell::Lstm => saved.cells.resize(tokens * width, 0.0),
-        }
-        let to = if self.cell == Cell::Gru { &mut saved.hidden_gates } else { &mut saved.gates };
-        for row in to.chunks_exact_mut(gate_width.max(1)) {
-            match self.cell {
-                Cell::Gru => row.copy_from_slice(self.weights.hidden_bias),
-                Cell::Lstm => row.iter_mut().zip(self.weights.hidden_bias).for_each(|(sum, b)| *sum += b),
+            Cell::Gru => {
+                saved.hidden_gates.resize(tokens * gate_width, 0.0);
+                let rows = saved.hidden_gates.chunks_exact_mut(gate_width.max(1));
+                rows.for_each(|row| row.copy_from_slice(self.weights.hidden_bias));
+                self.said_by_input(self.weights.input_bias, saved);
+            }
+            Cell::Lstm => {
+                saved.cells.resize(tokens * width, 0.0);
+                let biases = self.weights.input_bias.iter().zip(self.weights.hidden_bias);
+                let both: Vec<f32> = biases.map(|(one, other)| one + other).collect();
+                self.said_by_input(&both, saved);
             }
         }
         for step in self.steps.each() {
@@ -196,26 +202,30 @@ impl Recurrent<'_> {
                 1.0,
             );
         }
-        for row in 0..rows {
-            let at = (first + row) * width;
-            let (done, new) = saved.states.split_at_mut(at);
-            let state =
-                before.map_or(saved.zeros.as_slice(), |before| &done[(before + row) * width..][..width]);
-            saved.before[at..at + width].copy_from_slice(state);
-            let gates = &mut saved.gates[(first + row) * gate_width..][..gate_width];
-            match self.cell {
-                Cell::Gru => {
-                    let hidden = &saved.hidden_gates[(first + row) * gate_width..][..gate_width];
-                    cell::gru(gates, hidden, state, &mut new[..width]);
-                }
-                Cell::Lstm => {
-                    let (done, cell) = saved.cells.split_at_mut(at);
-                    let kept = before
-                        .map_or(saved.zeros.as_slice(), |before| &done[(before + row) * width..][..width]);
-                    cell::lstm(gates, kept, &mut cell[..width], &mut new[..width]);
-                }
+        let (here, of_gates) = (first * width, first * gate_width);
+        let (done, new) = saved.states.split_at_mut(here);
+        let states = before.map_or(&saved.zeros[..rows * width], |at| &done[at * width..][..rows * width]);
+        saved.before[here..here + rows * width].copy_from_slice(states);
+        let gates = &mut saved.gates[of_gates..][..rows * gate_width];
+        let new = &mut new[..rows * width];
+        match self.cell {
+            Cell::Gru => {
+                let hidden = &saved.hidden_gates[of_gates..][..rows * gate_width];
+                cell::gru(width, gates, hidden, states, new);
+            }
+            Cell::Lstm => {
+                let (done, cells) = saved.cells.split_at_mut(here);
+                let kept =
+                    before.map_or(&saved.zeros[..rows * width], |at| &done[at * width..][..rows * width]);
+                cell::lstm(width, gates, kept, &mut cells[..rows * width], new);
             }
         }
+    }
+
+    /// What the inputs say of all gates.
+    fn said_by_input(&self, bias: &[f32], saved: &mut Saved) {
+        let widths = self.gate_widths();
+        linear::forward(&saved.x, self.weights.input, Some(bias), &mut saved.gates, widths);
     }
 
     /// `d_x` from `d_out`; adds to the gradients of the weights. What `saved` holds is used up.
@@ -230,10 +240,10 @@ impl Recurrent<'_> {
         saved: &mut Saved,
     ) {
         self.check(d_x, d_out);
-        let (width, tokens) = (self.widths.outputs, self.steps.tokens());
+        let width = self.widths.outputs;
         self.steps.gather(d_out, width, &mut saved.d_states);
         saved.d_cells.clear();
-        saved.d_cells.resize(if self.cell == Cell::Lstm { tokens * width } else { 0 }, 0.0);
+        saved.d_cells.resize(self.steps.most() * width, 0.0);
         for step in self.steps.each().rev() {
             self.step_backward(step, saved);
         }
@@ -250,25 +260,20 @@ impl Recurrent<'_> {
     /// Gradients of a step's sums, and what falls on the step before.
     fn step_backward(&self, (first, rows, before): (usize, usize, Option<usize>), saved: &mut Saved) {
         let (width, gate_width) = (self.widths.outputs, self.gate_width());
-        for row in first..first + rows {
-            let at = row * width..(row + 1) * width;
-            let gates = &mut saved.gates[row * gate_width..][..gate_width];
-            let d = &mut saved.d_states[at.clone()];
-            let earlier = before.map(|before| (before + row - first) * width);
-            match self.cell {
-                Cell::Gru => {
-                    let hidden = &mut saved.hidden_gates[row * gate_width..][..gate_width];
-                    cell::gru_backward(gates, hidden, &saved.before[at], d);
-                }
-                Cell::Lstm => {
-                    let kept =
-                        earlier.map_or(saved.zeros.as_slice(), |from| &saved.cells[from..from + width]);
-                    let d_cell = &mut saved.d_cells[at.clone()];
-                    cell::lstm_backward(gates, [kept, &saved.cells[at.clone()]], d, d_cell);
-                    if let Some(from) = earlier {
-                        saved.d_cells.copy_within(at, from);
-                    }
-                }
+        let (here, of_gates) = (first * width..(first + rows) * width, first * gate_width);
+        let gates = &mut saved.gates[of_gates..][..rows * gate_width];
+        let d = &mut saved.d_states[here.clone()];
+        match self.cell {
+            Cell::Gru => {
+                let hidden = &mut saved.hidden_gates[of_gates..][..rows * gate_width];
+                cell::gru_backward(width, gates, hidden, &saved.before[here], d);
+            }
+            Cell::Lstm => {
+                // Those that go on are the first rows of every step before, so that one step's room is enough.
+                let d_cells = &mut saved.d_cells[..rows * width];
+                let kept = before
+                    .map_or(&saved.zeros[..rows * width], |at| &saved.cells[at * width..][..rows * width]);
+                cell::lstm_backward(width, gates, [kept, &saved.cells[here]], d, d_cells);
             }
         }
         let Some(before) = before else { return };
