@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use qhatu_eval::JudgeError;
+use qhatu_eval::{ClassificationError, JudgeError};
+use qhatu_features::PreparationError;
 use qhatu_models::ModelError;
 use qhatu_registry::RegistryError;
 use qhatu_schema::ErrorKind;
@@ -81,6 +82,65 @@ pub enum TrainError {
         /// What is wrong with it.
         fault: String,
     },
+    /// Rows cannot be prepared for a propensity model.
+    #[error(transparent)]
+    Preparation(#[from] PreparationError),
+    /// A propensity model's probabilities cannot be judged.
+    #[error(transparent)]
+    Classification(#[from] ClassificationError),
+    /// A setting of a propensity model that makes no sense.
+    #[error("propensity: {key} = {value}: {hint}")]
+    Propensity {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// What would make sense.
+        hint: &'static str,
+    },
+    /// A column that is named and not there.
+    #[error("there is no column {name:?}; there are {known}")]
+    NoColumn {
+        /// Its name.
+        name: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// A target that is neither yes nor no.
+    #[error(
+        "row {row} of the target {name:?} is {value:?}; yes is 1, true, yes or sí, no is 0, false or no, and a gap \
+         says nothing"
+    )]
+    Target {
+        /// The column.
+        name: String,
+        /// The row, from 1.
+        row: usize,
+        /// What stands there.
+        value: String,
+    },
+    /// Too few rows of one label.
+    #[error(
+        "{positives} of {rows} rows are a yes; each of the {folds} folds needs at least one yes and one no: \
+         bring more rows or fewer folds"
+    )]
+    FewLabels {
+        /// How many are a yes.
+        positives: usize,
+        /// Of how many.
+        rows: usize,
+        /// The folds asked for.
+        folds: usize,
+    },
+    /// A table with no column to learn from.
+    #[error("no column is left to learn from")]
+    NoFeatures,
+    /// The files of a propensity model do not make one.
+    #[error("the propensity model cannot be used: {fault}")]
+    Scorer {
+        /// What is wrong.
+        fault: String,
+    },
 }
 
 impl TrainError {
@@ -90,7 +150,14 @@ impl TrainError {
             Self::Store(error) => error.kind(),
             Self::Registry(error) => error.kind(),
             Self::Model(_) | Self::Judge(_) => ErrorKind::Internal,
-            Self::Work { .. } => ErrorKind::DataLoss,
+            Self::Work { .. } | Self::Scorer { .. } => ErrorKind::DataLoss,
+            Self::Preparation(PreparationError::Damaged { .. }) => ErrorKind::DataLoss,
+            Self::Preparation(_) | Self::Classification(_) | Self::Propensity { .. } => {
+                ErrorKind::InvalidArgument
+            }
+            Self::NoColumn { .. } | Self::Target { .. } | Self::FewLabels { .. } | Self::NoFeatures => {
+                ErrorKind::InvalidArgument
+            }
             Self::NoPurchases | Self::TooShort { .. } | Self::NobodyToJudge { .. } => ErrorKind::NotFound,
             Self::UnknownModel { .. } | Self::Setting { .. } | Self::ModelConfig { .. } => {
                 ErrorKind::InvalidArgument

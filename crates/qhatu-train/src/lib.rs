@@ -8,6 +8,7 @@ mod evidence;
 mod fit;
 mod judged;
 mod pipeline;
+pub mod propensity;
 mod search;
 mod split;
 

@@ -1,0 +1,58 @@
+//! What a model loses when a column is shuffled (Breiman, 2001): permutation importance, on rows that judge.
+
+use qhatu_eval::metrics;
+use qhatu_models::Stream;
+use qhatu_schema::{DenseColumn, DenseTable, Labels, Texts};
+
+use super::artifact::Scorer;
+use crate::error::TrainError;
+
+/// For each column that the model takes, by how much ROC-AUC falls when it is shuffled, mean over `repeats`.
+/// Columns that say the same thing share their importance, so each seems to be worth little.
+pub(super) fn importance(
+    scorer: &Scorer,
+    table: &DenseTable,
+    labels: &[bool],
+    repeats: usize,
+    stream: Stream,
+) -> Result<Vec<(String, f64)>, TrainError> {
+    let auc = |table: &DenseTable| -> Result<f64, TrainError> {
+        Ok(metrics::auc_roc(&scorer.probabilities(table)?, labels).unwrap_or(0.5))
+    };
+    let whole = auc(table)?;
+    let mut found = Vec::new();
+    for (place, name) in scorer.preparation.columns().into_iter().enumerate() {
+        let mut lost = 0.0;
+        for repeat in 0..repeats {
+            let order = stream.child(place as u64).child(repeat as u64).shuffled(labels.len());
+            let mut shuffled = table.clone();
+            if let Some((_, column)) = shuffled.columns.iter_mut().find(|(known, _)| known == name) {
+                *column = pick(column, &order);
+            }
+            lost += whole - auc(&shuffled)?;
+        }
+        found.push((name.to_owned(), lost / repeats.max(1) as f64));
+    }
+    Ok(found)
+}
+
+/// The rows of a column in another order, or some of them.
+pub(super) fn pick(column: &DenseColumn, rows: &[usize]) -> DenseColumn {
+    match column {
+        DenseColumn::Float(values) => DenseColumn::Float(rows.iter().map(|row| values[*row]).collect()),
+        DenseColumn::Time(values) => DenseColumn::Time(rows.iter().map(|row| values[*row]).collect()),
+        DenseColumn::Text(texts) => {
+            DenseColumn::Text(rows.iter().map(|row| texts.get(*row)).collect::<Texts>())
+        }
+        DenseColumn::Label(labels) => DenseColumn::Label(Labels {
+            codes: rows.iter().map(|row| labels.codes[*row]).collect(),
+            texts: labels.texts.clone(),
+        }),
+    }
+}
+
+/// Some rows of a table.
+pub(super) fn pick_rows(table: &DenseTable, rows: &[usize]) -> DenseTable {
+    let of = |(name, column): &(String, DenseColumn)| (name.clone(), pick(column, rows));
+    DenseTable { columns: table.columns.iter().map(of).collect() }
+}
