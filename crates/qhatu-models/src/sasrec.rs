@@ -134,8 +134,8 @@ impl Default for Config {
 
 impl Config {
     /// The settings with which the papers' protocols are met: items one after another in an order without times, no
-    /// repeats and no trend, for the best epoch is judged and nothing is fitted again. Batches are smaller than the papers',
-    /// which are made for graphics cards: here four small steps cost what a large one does, and teach more.
+    /// repeats and no trend; the best epoch is judged and nothing is fitted again. Batches are smaller than the papers', which
+    /// are made for graphics cards: more steps in an epoch that costs a processor about the same.
     pub fn papers() -> Self {
         Self {
             num_attention_heads: 1,
