@@ -57,6 +57,7 @@ fn sasrec(length: usize, items: usize, repetitions: usize) -> Result<Vec<f64>, B
     let data = Interactions::from_purchases(Arc::new(Vocabulary::new(names)), &lines, until);
     let config = sasrec::Config {
         max_length: length,
+        batch_size: 128,
         intermediate_size: WIDTH,
         hidden_dropout_prob: 0.0,
         attention_probs_dropout_prob: 0.0,

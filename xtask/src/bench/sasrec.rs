@@ -69,16 +69,12 @@ pub(crate) fn run(root: &Path) -> Result<Vec<Row>, String> {
         .iter()
         .map(|seed| train(&format!("{} sasrec '{{}}' {seed}", own.display())))
         .collect::<Result<Vec<_>, _>>()?;
-    let peer = match tools::peer_python(root, "sasrec_rectools") {
-        Ok(python) => Some(train(&format!(
-            "MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 {} benches/peers/sasrec_rectools.py {PEER_SECONDS}",
-            python.display()
-        ))?),
-        Err(why) => {
-            eprintln!("skipped: RecTools: {why}");
-            None
-        }
-    };
+    let theirs = tools::peer_python(root, "sasrec_rectools").and_then(|python| {
+        let keep = "MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184";
+        train(&format!("{keep} {} benches/peers/sasrec_rectools.py {PEER_SECONDS}", python.display()))
+    });
+    // Ours took long enough not to be lost with it.
+    let peer = theirs.map_err(|why| eprintln!("skipped: RecTools: {why}")).ok();
     Ok(rows(&ours, peer.as_ref()))
 }
 

@@ -95,7 +95,13 @@ impl Network {
         let normal = Initial::Normal(DEVIATION);
         let zero = Initial::Constant(0.0);
         let items = parameters.add("items.weight", &[size + 1, width], normal, stream);
-        let item_bias = parameters.add("items.bias", &[size], zero, stream);
+        // Where each item has a probability of its own, it begins at one in as many as there are: from one half it would
+        // be thousands of steps down to where they belong.
+        let first = match settings.objective {
+            Objective::Gbce => Initial::Constant(-(size.max(1) as f32).ln()),
+            _ => zero,
+        };
+        let item_bias = parameters.add("items.bias", &[size], first, stream);
         let half = Initial::Constant(0.5);
         let trend = settings.trend.then(|| parameters.add("trend.factors", &[SIGNS], half, stream));
         let between = settings.reading == Reading::Next(Steps::Orders);
