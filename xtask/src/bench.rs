@@ -2,6 +2,7 @@
 //! with the spread and kept as JSON in `benches/results/`, from which `docs/reference/benchmarks.md`
 //! is made. A benchmark never fails a test run: a ratio below its goal is written down, not hidden.
 
+mod asked;
 mod bert;
 mod demo;
 mod engines;
@@ -14,6 +15,7 @@ mod page;
 mod server;
 mod swap;
 mod timed;
+mod trees;
 
 use std::path::Path;
 use std::time::Instant;
@@ -43,6 +45,7 @@ const BENCHES: &[Bench] = &[
     ("engines", "embedded engines for the event log, in turns, behind the same group commit", engines::run),
     ("quality", "the demo's models on its time split, three seeds", demo::quality),
     ("bert", "BERT encoding, MiniLM-L6's shape, against PyTorch and ONNX Runtime in f32", bert::run),
+    ("trees", "trees on Online Shoppers against LightGBM, XGBoost and scikit-learn, same folds", trees::run),
     ("demo", "the demo from the built binary to printed recommendations", demo::time),
 ];
 

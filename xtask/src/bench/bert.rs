@@ -1,64 +1,15 @@
 //! BERT encoding, MiniLM-L6's shape: ours against PyTorch and ONNX Runtime in f32, two threads each, asked in
 //! turn in one run.
 
-use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use super::asked::Asked;
 use super::{Row, Spread};
 use crate::{process, tools};
 
 /// Sequences, tokens of each, repetitions a round.
 const SHAPES: [(usize, usize, usize); 3] = [(32, 32, 3), (8, 128, 3), (1, 16, 20)];
 const ROUNDS: usize = 6;
-
-/// A program that is asked by a line and answers by a line.
-struct Asked {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
-
-impl Asked {
-    fn start(root: &Path, program: &str, args: &[&str]) -> Result<Self, String> {
-        let mut child = Command::new(program)
-            .args(args)
-            .current_dir(root)
-            .env("RAYON_NUM_THREADS", "2")
-            .env("OMP_NUM_THREADS", "2")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(|error| format!("cannot start {program}: {error}"))?;
-        let input = child.stdin.take().ok_or("no standard input")?;
-        let output = BufReader::new(child.stdout.take().ok_or("no standard output")?);
-        Ok(Self { child, input, output })
-    }
-
-    fn line(&mut self) -> Result<String, String> {
-        let mut line = String::new();
-        self.output.read_line(&mut line).map_err(|error| format!("cannot read an answer: {error}"))?;
-        if line.is_empty() {
-            return Err("a program ended before it answered; what it said stands above".to_owned());
-        }
-        Ok(line.trim().to_owned())
-    }
-
-    /// Milliseconds of each repetition.
-    fn ask(&mut self, (sequences, tokens, repetitions): (usize, usize, usize)) -> Result<Vec<f64>, String> {
-        writeln!(self.input, "{sequences} {tokens} {repetitions}").map_err(|error| error.to_string())?;
-        let answer = self.line()?;
-        let numbers = answer.split_whitespace().map(str::parse::<f64>).collect::<Result<Vec<_>, _>>();
-        numbers.map_err(|error| format!("{answer:?} are no milliseconds: {error}"))
-    }
-}
-
-impl Drop for Asked {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
 
 pub(crate) fn run(root: &Path) -> Result<Vec<Row>, String> {
     let build = ["build", "--release", "--locked", "-p", "qhatu-text", "--example", "bert_speed"];
@@ -85,10 +36,11 @@ fn compare(
 ) -> Result<Vec<Row>, String> {
     let mut own = Vec::new();
     let mut theirs = vec![Vec::new(); peers.len()];
+    let question = format!("{} {} {}", shape.0, shape.1, shape.2);
     for round in 0..=ROUNDS {
-        let mut found = vec![ours.ask(shape)?];
+        let mut found = vec![ours.ask(&question)?];
         for (_, _, peer) in peers.iter_mut() {
-            found.push(peer.ask(shape)?);
+            found.push(peer.ask(&question)?);
         }
         // The first round warms up.
         if round > 0 {
