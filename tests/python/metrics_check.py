@@ -6,7 +6,8 @@
 NDCG, recall, MRR, MAP and hit rate: trec_eval (pytrec_eval-terrier, MIT), the reference of the field; its map_cut_k
 divides by all relevant items, ours by min(k, relevant), so the factor between the two is taken out. What trec_eval does
 not have (coverage, novelty, diversity, bootstrap, classification) is written here anew: sets and dense matrices instead
-of lists, pairs instead of sorting, the random generator from its published definition.
+of lists, pairs instead of sorting, the random generator from its published definition. Classification is held against scikit-learn too,
+where it is defined there.
 """
 
 import itertools
@@ -16,6 +17,7 @@ import sys
 
 import numpy as np
 import pytrec_eval
+import sklearn.metrics
 
 TOLERANCE = 1e-9
 MASK = (1 << 64) - 1
@@ -173,6 +175,19 @@ def classification(case):
     yield "precision", case["precision"], float(precision)
     yield "recall", case["recall"], float(recall)
     yield "f1", case["f1"], float(2 * precision * recall / (precision + recall)) if both else 0.0
+    yield from by_scikit_learn(case, scores, labels)
+
+
+def by_scikit_learn(case, scores, labels):
+    known = sklearn.metrics
+    if labels.any() and not labels.all():
+        yield "auc_roc, scikit-learn", case["auc_roc"], float(known.roc_auc_score(labels, scores))
+        yield "auc_pr, scikit-learn", case["auc_pr"], float(known.average_precision_score(labels, scores))
+    yield "log_loss, scikit-learn", case["log_loss"], float(known.log_loss(labels, scores, labels=[False, True]))
+    yield "brier, scikit-learn", case["brier"], float(known.brier_score_loss(labels, scores, pos_label=True))
+    said = scores >= 0.5
+    yield "accuracy, scikit-learn", case["accuracy"], float(known.accuracy_score(labels, said))
+    yield "f1, scikit-learn", case["f1"], float(known.f1_score(labels, said, zero_division=0))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ mod server;
 mod steps;
 mod swap;
 mod timed;
+mod trees;
 
 use std::path::Path;
 use std::time::Instant;
@@ -54,6 +55,7 @@ const BENCHES: &[Bench] = &[
     ("scan", "exact search of the best items by inner product, against FAISS's flat index", scan::run),
     ("steps", "training steps of SASRec, GRU and LSTM, against PyTorch", steps::run),
     ("sasrec", "SASRec on MovieLens-1M by leave-one-out, against RecTools", sasrec::run),
+    ("trees", "trees on Online Shoppers against LightGBM, XGBoost and scikit-learn, same folds", trees::run),
     ("demo", "the demo from the built binary to printed recommendations", demo::time),
 ];
 

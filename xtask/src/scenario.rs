@@ -29,6 +29,7 @@ pub(crate) fn run(root: &Path) -> Result<Vec<Checked>, String> {
             let scratch = folder.join("off_policy").to_string_lossy().into_owned();
             process::run(root, &python, &["tests/python/off_policy_check.py", &qhatu, &scratch])
         }),
+        ("trees read by XGBoost", trees_exported(root, &python)),
         ("demo from an empty folder", demo_prints_lists(root, &demo)),
         ("demo again goes on where it was", demo_again_is_quick(root, &demo)),
         ("lake and features read by DuckDB and pandas", {
@@ -70,6 +71,17 @@ fn measures_agree(root: &Path, python: &str) -> Result<(), String> {
     let written = fs::create_dir_all(root.join("target/scenario")).and_then(|()| fs::write(&path, cases));
     written.map_err(|error| format!("{}: {error}", path.display()))?;
     process::run(root, python, &["tests/python/metrics_check.py", &path.to_string_lossy()])
+}
+
+/// Our trees as XGBoost's JSON: its margins are ours.
+fn trees_exported(root: &Path, python: &str) -> Result<(), String> {
+    process::run(root, "cargo", &["build", "--workspace", "--locked", "--example", "xgboost_export"])?;
+    let example = target(root).join("debug/examples/xgboost_export");
+    let trees = process::read(root, &example.to_string_lossy(), &[])?;
+    let path = root.join("target/scenario/trees.json");
+    let written = fs::create_dir_all(root.join("target/scenario")).and_then(|()| fs::write(&path, trees));
+    written.map_err(|error| format!("{}: {error}", path.display()))?;
+    process::run(root, python, &["tests/python/xgboost_check.py", &path.to_string_lossy()])
 }
 
 fn demo(root: &Path, dir: &str) -> Result<String, String> {

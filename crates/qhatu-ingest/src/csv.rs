@@ -61,6 +61,11 @@ fn delimiter(header: &str, mapping: &Mapping) -> u8 {
     if let Some(&set) = mapping.delimiter.as_bytes().first() {
         return set;
     }
+    delimiter_of(header)
+}
+
+/// The delimiter that a first line has most of.
+pub(crate) fn delimiter_of(header: &str) -> u8 {
     let count = |delimiter: &u8| header.bytes().filter(|byte| byte == delimiter).count();
     *[b'|', b'\t', b';', b','].iter().max_by_key(|delimiter| count(delimiter)).unwrap_or(&b',')
 }

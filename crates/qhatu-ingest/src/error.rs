@@ -55,6 +55,16 @@ pub enum IngestError {
         /// The file.
         path: PathBuf,
     },
+    /// A row of a table that is wanted whole.
+    #[error("{}, line {line}: {fault}", path.display())]
+    Row {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// What is wrong.
+        fault: String,
+    },
     /// The mapping names an encoding that does not exist.
     #[error("encoding {label:?} does not exist; use utf-8, windows-1252, iso-8859-1, utf-16le, …")]
     UnknownEncoding {

@@ -19,6 +19,7 @@ mod report;
 mod row;
 mod sink;
 mod source;
+mod table;
 
 pub use decode::{DecodeError, decode_json_event};
 pub use error::IngestError;
@@ -27,3 +28,4 @@ pub use mapping::{Columns, Format, Mapping, MissingUser, Rules, online_retail};
 pub use quarantine::{Quarantine, Refused};
 pub use report::ImportReport;
 pub use sink::{CheckSink, Sink, StoreSink};
+pub use table::read_table_file;

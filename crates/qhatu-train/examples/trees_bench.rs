@@ -260,17 +260,18 @@ fn graded(seed: u64) -> (Vec<Vec<f64>>, Vec<f32>, Vec<u32>) {
         for row in group * 100..group * 100 + size {
             let (quality, fit, noise) = (unit(1, row), unit(2, row), unit(3, row));
             let worth = 0.6 * quality + 0.4 * (1.0 - (2.0 * fit - 1.0).abs()) + 0.25 * (noise - 0.5);
+            // A group's level is in its rows' first feature and, the other way round, in their grades, and nowhere
+            // by itself: row by row the feature misleads, within a group it does not.
             let own = [
                 quality + level,
-                level + 0.3 * unit(4, row),
+                noise * unit(4, row),
                 fit,
                 unit(5, row),
-                quality * unit(6, row),
+                unit(6, row),
                 noise * unit(7, row),
             ];
             columns.iter_mut().zip(own).for_each(|(column, value)| column.push(value));
-            // Each group grades at a level of its own: what is a 1 in one is a 3 in another.
-            labels.push((4.0 * worth + (level - 3.0).max(0.0)).floor().clamp(0.0, 6.0) as f32);
+            labels.push((4.0 * worth + (6.0 - level) / 2.0).floor().clamp(0.0, 6.0) as f32);
         }
         groups.push(size as u32);
     }

@@ -361,7 +361,7 @@ fn grid(name: &str) -> Grid {
             json!({ "regularization": [30.0, 100.0, 200.0, 400.0, 800.0], "history_half_life_days": days })
         }
         "als" => json!({
-            "factors": [32, 64, 128], "regularization": [1.0, 10.0, 50.0], "alpha": [1.0, 10.0, 40.0],
+            "factors": [32, 64, 128], "regularization": [5.0, 10.0, 20.0, 50.0], "alpha": [1.0, 2.0, 5.0, 20.0],
             "history_half_life_days": days,
         }),
         "vmis_knn" => {

@@ -120,8 +120,7 @@ fn real_sessions_reach_the_figures() {
     let of = |name: &str| report.over_folds[name].mean;
     let found = (of("roc_auc"), of("pr_auc"), of("ece"));
     let found = (found, report.pooled.ece);
-    // Isotonic steps tie rows that the trees tell apart, which costs some PR-AUC.
-    assert!(found.0.0 >= 0.93 && found.0.1 >= 0.72 && found.0.2 <= 0.02 && found.1 <= 0.02, "{found:?}");
+    assert!(found.0.0 >= 0.93 && found.0.1 >= 0.74 && found.0.2 <= 0.02 && found.1 <= 0.02, "{found:?}");
 }
 
 #[test]

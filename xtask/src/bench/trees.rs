@@ -1,0 +1,165 @@
+//! Trees on UCI Online Shoppers: quality on the same folds, time to fit the rows 50 times over, time to score a row,
+//! and LambdaRank on groups; ours, LightGBM, XGBoost and scikit-learn, two threads each, asked in turn in one run.
+
+use std::path::Path;
+
+use super::asked::Asked;
+use super::{Row, Spread};
+use crate::{process, tools};
+
+const SEEDS: [u64; 3] = [1, 2, 3];
+const FITS: usize = 3;
+const TIMES: usize = 50;
+const ROWS: usize = 20_000;
+const FIGURES: [&str; 4] = ["ROC-AUC", "PR-AUC", "log-loss", "F1"];
+
+/// Kind of model, columns, and the peers that have it.
+const QUALITIES: [(&str, &str, &[&str]); 4] = [
+    ("boosting", "all", &["lightgbm", "xgboost", "sklearn"]),
+    ("boosting", "no_page_values", &["lightgbm", "xgboost", "sklearn"]),
+    ("forest", "all", &["sklearn"]),
+    ("logistic", "all", &["sklearn"]),
+];
+
+struct Peer {
+    kind: &'static str,
+    name: String,
+    asked: Asked,
+}
+
+pub(crate) fn run(root: &Path) -> Result<Vec<Row>, String> {
+    let build = ["build", "--release", "--locked", "-p", "qhatu-train", "--example", "trees_bench"];
+    process::run(root, "cargo", &build)?;
+    let program = super::binary(root).with_file_name("examples").join("trees_bench");
+    let folder = root.join("target/bench/trees").to_string_lossy().into_owned();
+    let data = "data/online_shoppers/online_shoppers.parquet";
+    let mut ours = Asked::start(root, &program.to_string_lossy(), &[data, &folder])?;
+    // It has written what the peers read when it says its name.
+    ours.line()?;
+    let python = tools::peer_python(root, "trees")?.to_string_lossy().into_owned();
+    let mut peers = Vec::new();
+    for kind in ["lightgbm", "xgboost", "sklearn"] {
+        let mut asked = Asked::start(root, &python, &["benches/peers/trees.py", kind, &folder])?;
+        peers.push(Peer { kind, name: asked.line()?, asked });
+    }
+    let mut rows = Vec::new();
+    for (kind, columns, of) in QUALITIES {
+        rows.extend(quality(&mut ours, &mut peers, kind, columns, of)?);
+    }
+    rows.extend(speed(&mut ours, &mut peers)?);
+    rows.extend(rank(&mut ours, &mut peers)?);
+    Ok(rows)
+}
+
+fn quality(
+    ours: &mut Asked,
+    peers: &mut [Peer],
+    kind: &str,
+    columns: &str,
+    of: &[&str],
+) -> Result<Vec<Row>, String> {
+    let mut own = Vec::new();
+    let mut theirs: Vec<(String, Vec<Vec<f64>>)> = Vec::new();
+    for seed in SEEDS {
+        let question = format!("quality {kind} {seed} {columns}");
+        own.push(ours.ask(&question)?);
+        for peer in peers.iter_mut().filter(|peer| of.contains(&peer.kind)) {
+            let found = peer.asked.ask(&question)?;
+            match theirs.iter_mut().find(|(name, _)| *name == peer.name) {
+                Some((_, all)) => all.push(found),
+                None => theirs.push((peer.name.clone(), vec![found])),
+            }
+        }
+    }
+    let mut rows = Vec::new();
+    for (name, found) in &theirs {
+        for (place, figure) in FIGURES.iter().enumerate() {
+            let at = |all: &[Vec<f64>]| all.iter().map(|figures| figures[place]).collect::<Vec<f64>>();
+            let (own, peer) = (at(&own), at(found));
+            let lower_is_better = *figure == "log-loss";
+            let behind = if lower_is_better { mean(&own) - mean(&peer) } else { mean(&peer) - mean(&own) };
+            let without = if columns == "all" { "" } else { " without PageValues" };
+            rows.push(Row {
+                what: format!("{kind}{without}: {figure}"),
+                unit: "mean over five folds, three seeds".to_owned(),
+                ours: Spread::of(&own),
+                peer: Some((name.clone(), Spread::of(&peer))),
+                ratio: None,
+                goal: format!(
+                    "at most {TOLERANCE} behind (the peer's deviation over folds is .005 and more)"
+                ),
+                reached: Some(behind <= TOLERANCE),
+            });
+        }
+    }
+    Ok(rows)
+}
+
+/// A deviation over folds is .0055 of LightGBM's ROC-AUC, .017 of its PR-AUC.
+const TOLERANCE: f64 = 0.005;
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+fn speed(ours: &mut Asked, peers: &mut [Peer]) -> Result<Vec<Row>, String> {
+    let (mut fits, mut scores) = (vec![Vec::new(); 1 + peers.len()], vec![Vec::new(); 3]);
+    for _ in 0..FITS {
+        let question = format!("fit {TIMES}");
+        fits[0].extend(ours.ask(&question)?);
+        for (peer, found) in peers.iter_mut().zip(&mut fits[1..]) {
+            found.extend(peer.asked.ask(&question)?);
+        }
+        let question = format!("row {ROWS}");
+        scores[0].extend(ours.ask(&question)?);
+        // scikit-learn has no way to score a row that it would want to be measured by.
+        for (peer, found) in peers.iter_mut().zip(&mut scores[1..]) {
+            found.extend(peer.asked.ask(&question)?);
+        }
+    }
+    let mut rows = Vec::new();
+    for (what, unit, found, goals) in [
+        (format!("fit 200 trees to the rows × {TIMES}"), "s", &fits, [Some(0.7), None, None]),
+        ("score a row, one at a time".to_owned(), "µs", &scores, [Some(1.0), None, None]),
+    ] {
+        for ((peer, theirs), goal) in peers.iter().zip(&found[1..]).zip(goals) {
+            let (own, theirs) = (Spread::of(&found[0]), Spread::of(theirs));
+            let ratio = theirs.median / own.median;
+            rows.push(Row {
+                what: what.clone(),
+                unit: unit.to_owned(),
+                ours: own,
+                peer: Some((peer.name.clone(), theirs)),
+                ratio: Some(ratio),
+                goal: goal.map_or("reported".to_owned(), |goal| format!("≥ {goal:.1} ×")),
+                reached: goal.map(|goal| ratio >= goal),
+            });
+        }
+    }
+    Ok(rows)
+}
+
+fn rank(ours: &mut Asked, peers: &mut [Peer]) -> Result<Vec<Row>, String> {
+    let (mut own, mut pointwise, mut theirs) = (Vec::new(), Vec::new(), vec![Vec::new(); 2]);
+    for seed in SEEDS {
+        let question = format!("rank {seed}");
+        let found = ours.ask(&question)?;
+        own.push(found[0]);
+        pointwise.push(found[1]);
+        for (peer, found) in peers.iter_mut().zip(&mut theirs) {
+            found.extend(peer.asked.ask(&question)?);
+        }
+    }
+    let names = peers.iter().map(|peer| format!("{} by its LambdaRank", peer.name));
+    let against = names.zip(theirs).chain([("the same trees, row by row".to_owned(), pointwise)]);
+    let row = |(name, theirs): (String, Vec<f64>)| Row {
+        what: "LambdaRank on made-up groups of unequal level: NDCG@10".to_owned(),
+        unit: "half of 2,000 groups judge, three seeds".to_owned(),
+        ours: Spread::of(&own),
+        reached: Some(mean(&own) >= mean(&theirs) - TOLERANCE),
+        peer: Some((name, Spread::of(&theirs))),
+        ratio: None,
+        goal: format!("at most {TOLERANCE} behind"),
+    };
+    Ok(against.map(row).collect())
+}
