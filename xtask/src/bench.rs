@@ -3,6 +3,7 @@
 //! is made. A benchmark never fails a test run: a ratio below its goal is written down, not hidden.
 
 mod bert;
+mod cold;
 mod demo;
 mod engines;
 mod features;
@@ -46,6 +47,11 @@ const BENCHES: &[Bench] = &[
         "bert",
         "BERT of MiniLM-L6's shape: encoding and a step of fine-tuning, against PyTorch and ONNX Runtime",
         bert::run,
+    ),
+    (
+        "cold",
+        "items that nobody bought before, found by their titles, against BM25 and popularity",
+        cold::run,
     ),
     ("demo", "the demo from the built binary to printed recommendations", demo::time),
 ];

@@ -14,6 +14,7 @@ const MODELS: &[(&str, &str, &str)] = &[
     ("decayed_markov", "Qué se compra después de qué", "What is bought after what"),
     ("item_knn", "Productos con los mismos compradores", "Products with the same buyers"),
     ("ease", "Productos afines (EASE)", "Kindred products (EASE)"),
+    ("text_neighbours", "Productos con títulos parecidos", "Products with similar titles"),
     ("vmis_knn", "Pedidos parecidos (VMIS-kNN)", "Similar orders (VMIS-kNN)"),
     ("sasrec", "Atención a la secuencia (SASRec)", "Attention to the sequence (SASRec)"),
     ("blend", "Mezcla aprendida", "Learned blend"),

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use qhatu_models::{
     Interactions, ModelError, Purchase, Recommender, Vocabulary, blend, decayed_markov, ease, item_knn,
-    own_frequency, popularity, recent_popularity, sasrec, vmis_knn,
+    own_frequency, popularity, recent_popularity, sasrec, text_neighbours, vmis_knn,
 };
 use qhatu_schema::{ItemId, ItemIdx};
 
@@ -46,6 +46,7 @@ fn models(data: &Interactions) -> Result<Vec<Box<dyn Recommender>>, ModelError> 
     (short.trees.rounds, short.trees.min_rows_in_leaf) = (3, 1);
     let mut small = sasrec::Config { hidden_size: 4, num_hidden_layers: 1, ..sasrec::Config::default() };
     (small.intermediate_size, small.max_length, small.epochs, small.validation_days) = (4, 8, 1, 10.0);
+    let titles = text_neighbours::ItemVectors { width: 2, values: vec![0.5; 2 * data.items()] };
     Ok(vec![
         Box::new(popularity::Popularity::fit(data, &popularity::Config::default())),
         Box::new(recent_popularity::RecentPopularity::fit(data, &recent_popularity::Config::default())),
@@ -54,6 +55,7 @@ fn models(data: &Interactions) -> Result<Vec<Box<dyn Recommender>>, ModelError> 
         Box::new(item_knn::ItemKnn::fit(data, &item_knn::Config::default())),
         Box::new(ease::Ease::fit(data, &ease::Config::default())?),
         Box::new(vmis_knn::VmisKnn::fit(data, &vmis_knn::Config::default())?),
+        Box::new(text_neighbours::TextNeighbours::fit(data, titles, &text_neighbours::Config::default())?),
         Box::new(blend::Blend::fit(data, &short, 1)?),
         Box::new(sasrec::SasRec::fit(data, &small, 1)?),
     ])

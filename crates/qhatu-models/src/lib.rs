@@ -16,6 +16,7 @@ pub mod recent_popularity;
 mod recommender;
 pub mod sasrec;
 pub mod saved;
+pub mod text_neighbours;
 pub mod vmis_knn;
 
 pub use error::ModelError;

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::DAY_MS;
 use crate::error::{ModelError, misfit};
 use crate::{
-    blend, decayed_markov, ease, item_knn, own_frequency, popularity, recent_popularity, sasrec, vmis_knn,
+    blend, decayed_markov, ease, item_knn, own_frequency, popularity, recent_popularity, sasrec,
+    text_neighbours, vmis_knn,
 };
 
 /// What is known of a shopper when they ask. Empty for one who is new.
@@ -162,6 +163,7 @@ pub fn load_model(file: &TensorFile) -> Result<Box<dyn Recommender>, ModelError>
         ease::NAME => Box::new(ease::Ease::load(file)?),
         blend::NAME => Box::new(blend::Blend::load(file)?),
         sasrec::NAME => Box::new(sasrec::SasRec::load(file)?),
+        text_neighbours::NAME => Box::new(text_neighbours::TextNeighbours::load(file)?),
         vmis_knn::NAME => Box::new(vmis_knn::VmisKnn::load(file)?),
         name => return Err(ModelError::Unknown { name: name.to_owned() }),
     })

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use qhatu_models::{
     History, Interactions, ModelError, Purchase, Recommender, Scored, Vocabulary, blend, decayed_markov,
-    ease, item_knn, load_model, own_frequency, popularity, recent_popularity, sasrec, top_k, vmis_knn,
+    ease, item_knn, load_model, own_frequency, popularity, recent_popularity, sasrec, text_neighbours, top_k,
+    vmis_knn,
 };
 use qhatu_nn::tensor_file::TensorFile;
 use qhatu_schema::{ItemId, ItemIdx};
@@ -42,8 +43,27 @@ const MODELS: &[(&str, Fit, bool)] = &[
     ("ease", |d| Box::new(ease::Ease::fit(d, &ease::Config::default()).unwrap()), true),
     ("blend", |d| Box::new(blend::Blend::fit(d, &blend::Config::default(), 1).unwrap()), true),
     ("sasrec", |d| Box::new(sasrec::SasRec::fit(d, &SASREC, 1).unwrap()), true),
+    (
+        "text_neighbours",
+        |d| {
+            let config = text_neighbours::Config::default();
+            Box::new(text_neighbours::TextNeighbours::fit(d, titles(d.items()), &config).unwrap())
+        },
+        true,
+    ),
     ("vmis_knn", |d| Box::new(vmis_knn::VmisKnn::fit(d, &vmis_knn::Config::default()).unwrap()), true),
 ];
+
+/// Titles of two words, of which one is every item's own and the other its kind's.
+fn titles(items: usize) -> text_neighbours::ItemVectors {
+    let width = items + 2;
+    let mut values = vec![0.0; items * width];
+    for (place, vector) in values.chunks_exact_mut(width).enumerate() {
+        vector[place] = 0.5;
+        vector[items + place % 2] = 1.0;
+    }
+    text_neighbours::ItemVectors { width, values }
+}
 
 /// A training's outcome; with a path it goes on from a checkpoint, and with a number of steps it is
 /// stopped after so many.
