@@ -23,7 +23,7 @@ use serde_json::json;
 /// The first day that judges.
 const FROM: &str = "2011-11-12";
 const K: usize = 20;
-const MOST_PAIRS: usize = 400_000;
+const MOST_PAIRS: usize = 120_000;
 const SEEDS: [u64; 3] = [1, 2, 3];
 
 /// What is known of a shop's order lines.
@@ -126,7 +126,7 @@ fn taught(shop: &Shop, seed: u64) -> Result<TextEncoder, Box<dyn Error>> {
     let text = |item: usize| shop.titles[item].clone();
     let pair = |(query, answer): &(usize, usize)| Pair { query: text(*query), answer: text(*answer) };
     let pairs: Vec<Pair> = shop.taught.iter().step_by(step).map(pair).collect();
-    let settings = TrainingConfig { epochs: 4, batch_size: 256, learning_rate: 1e-3, ..settings };
+    let settings = TrainingConfig { epochs: 1, batch_size: 128, learning_rate: 5e-4, ..settings };
     encoder.finetune(&pairs, (settings, 0.05), None, |_| Next::Continue)?;
     Ok(encoder)
 }

@@ -1,13 +1,14 @@
 //! `[train]`: what is fitted, on what, and how it is judged.
 
 use qhatu_models::{
-    blend, decayed_markov, ease, item_knn, own_frequency, recent_popularity, sasrec, vmis_knn,
+    blend, decayed_markov, ease, item_knn, own_frequency, recent_popularity, sasrec, text_neighbours,
+    vmis_knn,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
 
-/// Every model there is, in the order of the report: baselines first, learned ones last.
+/// Every model that purchases suffice for, in the order of the report: baselines first, learned ones last.
 pub const MODELS: [&str; 9] = [
     "popularity",
     "recent_popularity",
@@ -19,6 +20,9 @@ pub const MODELS: [&str; 9] = [
     "sasrec",
     "blend",
 ];
+
+/// Models that are fitted when they are named, for they need more than purchases.
+pub const OPTIONAL: [&str; 1] = ["text_neighbours"];
 
 /// The models that are learned; the others are the baselines that these must beat.
 pub const LEARNED: [&str; 2] = ["sasrec", "blend"];
@@ -32,6 +36,23 @@ pub enum Split {
     Time,
     /// The last order of each shopper: for comparison with papers.
     LeaveOneOut,
+}
+
+/// The section `[train.text_neighbours]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TextNeighboursConfig {
+    /// The folder of the text model whose vectors of titles are used, relative to the project.
+    pub model: String,
+    /// Days after which a purchase of the history counts half; 0: it never fades.
+    pub history_half_life_days: f64,
+}
+
+impl Default for TextNeighboursConfig {
+    fn default() -> Self {
+        let text_neighbours::Config { history_half_life_days } = text_neighbours::Config::default();
+        Self { model: String::new(), history_half_life_days }
+    }
 }
 
 /// The section `[train]`.
@@ -64,6 +85,8 @@ pub struct TrainConfig {
     pub ease: ease::Config,
     /// Hyper-parameters of session-kNN.
     pub vmis_knn: vmis_knn::Config,
+    /// Where the text neighbours' vectors come from, and their hyper-parameters.
+    pub text_neighbours: TextNeighboursConfig,
     /// Hyper-parameters of the attention model.
     pub sasrec: sasrec::Config,
     /// Hyper-parameters of the blend.
@@ -86,6 +109,7 @@ impl Default for TrainConfig {
             item_knn: Default::default(),
             ease: Default::default(),
             vmis_knn: Default::default(),
+            text_neighbours: Default::default(),
             sasrec: Default::default(),
             blend: Default::default(),
         }
@@ -121,9 +145,9 @@ impl TrainConfig {
 
 /// Refuses a model's name that does not exist.
 fn known(name: &str) -> Result<(), TrainError> {
-    if MODELS.contains(&name) { Ok(()) } else { Err(unknown(name)) }
+    if MODELS.contains(&name) || OPTIONAL.contains(&name) { Ok(()) } else { Err(unknown(name)) }
 }
 
 pub(crate) fn unknown(name: &str) -> TrainError {
-    TrainError::UnknownModel { name: name.to_owned(), known: MODELS.join(", ") }
+    TrainError::UnknownModel { name: name.to_owned(), known: [&MODELS[..], &OPTIONAL].concat().join(", ") }
 }

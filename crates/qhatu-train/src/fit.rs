@@ -11,6 +11,7 @@ use qhatu_models::own_frequency::OwnFrequency;
 use qhatu_models::popularity::{self, Popularity};
 use qhatu_models::recent_popularity::RecentPopularity;
 use qhatu_models::sasrec::{self, SasRec};
+use qhatu_models::text_neighbours::{self, ItemVectors, TextNeighbours};
 use qhatu_models::vmis_knn::VmisKnn;
 use qhatu_models::{Interactions, Recommender};
 use serde_json::{Value, json};
@@ -19,11 +20,11 @@ use crate::config::TrainConfig;
 use crate::error::TrainError;
 use crate::pipeline::Step;
 
-/// Fits the model of a name. One that takes many epochs keeps a checkpoint in the file given, goes on
+/// Fits the model of a name; `vectors` are those of the items' texts, where there are any. One that takes many epochs keeps a checkpoint in the file given, goes on
 /// from it, and tells how far it is.
 pub(crate) fn fit(
     name: &str,
-    data: &Interactions,
+    (data, vectors): (&Interactions, Option<&ItemVectors>),
     config: &TrainConfig,
     checkpoint: Option<&Path>,
     show: &mut dyn FnMut(Step),
@@ -35,6 +36,12 @@ pub(crate) fn fit(
         "decayed_markov" => Box::new(DecayedMarkov::fit(data, &config.decayed_markov)),
         "item_knn" => Box::new(ItemKnn::fit(data, &config.item_knn)),
         "ease" => Box::new(Ease::fit(data, &config.ease)?),
+        "text_neighbours" => {
+            let vectors = vectors.ok_or(TrainError::NoItemVectors)?.clone();
+            let history_half_life_days = config.text_neighbours.history_half_life_days;
+            let own = text_neighbours::Config { history_half_life_days };
+            Box::new(TextNeighbours::fit(data, vectors, &own)?)
+        }
         "vmis_knn" => Box::new(VmisKnn::fit(data, &config.vmis_knn)?),
         "blend" => Box::new(Blend::fit(data, &config.blend, config.seed)?),
         "sasrec" => {
@@ -57,6 +64,7 @@ pub(crate) fn settings(name: &str, config: &TrainConfig) -> Value {
         "decayed_markov" => json!(config.decayed_markov),
         "item_knn" => json!(config.item_knn),
         "ease" => json!(config.ease),
+        "text_neighbours" => json!(config.text_neighbours),
         "vmis_knn" => json!(config.vmis_knn),
         "blend" => json!(config.blend),
         "sasrec" => json!(config.sasrec),

@@ -10,10 +10,11 @@ mod judged;
 mod pipeline;
 mod split;
 
-pub use config::{LEARNED, MODELS, Split, TrainConfig};
+pub use config::{LEARNED, MODELS, OPTIONAL, Split, TextNeighboursConfig, TrainConfig};
 pub use data::ShopData;
 pub use error::TrainError;
 pub use judged::lists;
 pub use pipeline::{Outcome, Place, Step, evaluate, train};
 pub use qhatu_models::sasrec;
+pub use qhatu_models::text_neighbours::ItemVectors;
 pub use split::{Asked, TestSet};
