@@ -4,6 +4,7 @@
 
 mod asked;
 mod bert;
+mod cold;
 mod demo;
 mod engines;
 mod features;
@@ -56,6 +57,11 @@ const BENCHES: &[Bench] = &[
     ("steps", "training steps of SASRec, GRU and LSTM, against PyTorch", steps::run),
     ("sasrec", "SASRec on MovieLens-1M by leave-one-out, against RecTools", sasrec::run),
     ("trees", "trees on Online Shoppers against LightGBM, XGBoost and scikit-learn, same folds", trees::run),
+    (
+        "cold",
+        "items that nobody bought before, found by their titles, against BM25 and popularity",
+        cold::run,
+    ),
     ("demo", "the demo from the built binary to printed recommendations", demo::time),
 ];
 

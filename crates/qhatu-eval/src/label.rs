@@ -15,6 +15,7 @@ const MODELS: &[(&str, &str, &str)] = &[
     ("item_knn", "Productos con los mismos compradores", "Products with the same buyers"),
     ("ease", "Productos afines (EASE)", "Kindred products (EASE)"),
     ("als", "Gustos en común (ALS)", "Tastes in common (ALS)"),
+    ("text_neighbours", "Productos con títulos parecidos", "Products with similar titles"),
     ("vmis_knn", "Pedidos parecidos (VMIS-kNN)", "Similar orders (VMIS-kNN)"),
     ("gru4rec", "Memoria de la secuencia (GRU4Rec)", "Memory of the sequence (GRU4Rec)"),
     ("bert4rec", "Atención a ambos lados (BERT4Rec)", "Attention to both sides (BERT4Rec)"),

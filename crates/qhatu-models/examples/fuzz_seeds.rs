@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use qhatu_models::{
     Interactions, ModelError, Purchase, Recommender, Vocabulary, bert4rec, blend, decayed_markov, ease,
-    gru4rec, item_knn, own_frequency, popularity, recent_popularity, sasrec, vmis_knn,
+    gru4rec, item_knn, own_frequency, popularity, recent_popularity, sasrec, text_neighbours, vmis_knn,
 };
 use qhatu_schema::{ItemId, ItemIdx};
 
@@ -50,6 +50,7 @@ fn models(data: &Interactions) -> Result<Vec<Box<dyn Recommender>>, ModelError> 
     (recurrent.epochs, recurrent.validation_days) = (1, 10.0);
     let mut hidden = bert4rec::Config { hidden_size: 4, num_hidden_layers: 1, ..bert4rec::Config::default() };
     (hidden.intermediate_size, hidden.max_length, hidden.epochs, hidden.validation_days) = (4, 8, 1, 10.0);
+    let titles = text_neighbours::ItemVectors { width: 2, values: vec![0.5; 2 * data.items()] };
     Ok(vec![
         Box::new(popularity::Popularity::fit(data, &popularity::Config::default())),
         Box::new(recent_popularity::RecentPopularity::fit(data, &recent_popularity::Config::default())),
@@ -58,6 +59,7 @@ fn models(data: &Interactions) -> Result<Vec<Box<dyn Recommender>>, ModelError> 
         Box::new(item_knn::ItemKnn::fit(data, &item_knn::Config::default())),
         Box::new(ease::Ease::fit(data, &ease::Config::default())?),
         Box::new(vmis_knn::VmisKnn::fit(data, &vmis_knn::Config::default())?),
+        Box::new(text_neighbours::TextNeighbours::fit(data, titles, &text_neighbours::Config::default())?),
         Box::new(blend::Blend::fit(data, &short, 1)?),
         Box::new(sasrec::SasRec::fit(data, &small, 1)?),
         Box::new(gru4rec::Gru4Rec::fit(data, &recurrent, 1)?),

@@ -24,6 +24,7 @@ mod recommender;
 pub mod sasrec;
 pub mod saved;
 pub mod sequence;
+pub mod text_neighbours;
 pub mod trees;
 pub mod vmis_knn;
 

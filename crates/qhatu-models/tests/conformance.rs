@@ -10,7 +10,7 @@ use qhatu_models::sequence::{Context, Distance, Objective, Progress, SequenceCon
 use qhatu_models::{
     History, Interactions, ModelError, Purchase, Recommender, Scored, Vocabulary, als, bert4rec, blend,
     decayed_markov, ease, gru4rec, item_knn, load_model, own_frequency, popularity, recent_popularity,
-    sasrec, top_k, vmis_knn,
+    sasrec, text_neighbours, top_k, vmis_knn,
 };
 use qhatu_nn::tensor_file::TensorFile;
 use qhatu_schema::{ItemId, ItemIdx};
@@ -52,8 +52,27 @@ const MODELS: &[(&str, Fit, bool)] = &[
     ("sasrec", |d| Box::new(sasrec::SasRec::fit(d, &sasrec_items("sampled_softmax"), 1).unwrap()), true),
     ("gru4rec", |d| Box::new(gru4rec::Gru4Rec::fit(d, &gru4rec_config("gru"), 1).unwrap()), true),
     ("bert4rec", |d| Box::new(bert4rec::Bert4Rec::fit(d, &bert4rec_config(true), 1).unwrap()), true),
+    (
+        "text_neighbours",
+        |d| {
+            let config = text_neighbours::Config::default();
+            Box::new(text_neighbours::TextNeighbours::fit(d, titles(d.items()), &config).unwrap())
+        },
+        true,
+    ),
     ("vmis_knn", |d| Box::new(vmis_knn::VmisKnn::fit(d, &vmis_knn::Config::default()).unwrap()), true),
 ];
+
+/// Titles of two words, of which one is every item's own and the other its kind's.
+fn titles(items: usize) -> text_neighbours::ItemVectors {
+    let width = items + 2;
+    let mut values = vec![0.0; items * width];
+    for (place, vector) in values.chunks_exact_mut(width).enumerate() {
+        vector[place] = 0.5;
+        vector[items + place % 2] = 1.0;
+    }
+    text_neighbours::ItemVectors { width, values }
+}
 
 /// A training's outcome, after so many epochs at most; with a path it goes on from a checkpoint, and with a number of steps
 /// it is stopped after so many.

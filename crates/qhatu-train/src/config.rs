@@ -2,14 +2,14 @@
 
 use qhatu_models::{
     als, bert4rec, blend, decayed_markov, ease, gru4rec, item_knn, own_frequency, recent_popularity, sasrec,
-    vmis_knn,
+    text_neighbours, vmis_knn,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
 use crate::search::SearchConfig;
 
-/// Every model there is, in the order of the report: baselines first, learned ones last.
+/// Every model that purchases suffice for, in the order of the report: baselines first, learned ones last.
 pub const MODELS: [&str; 12] = [
     "popularity",
     "recent_popularity",
@@ -28,6 +28,9 @@ pub const MODELS: [&str; 12] = [
 /// Those that are fitted only where they are asked for: for comparison with `ease` and `sasrec`.
 pub const ON_DEMAND: [&str; 3] = ["als", "gru4rec", "bert4rec"];
 
+/// Models that are fitted when they are named, for they need more than purchases.
+pub const OPTIONAL: [&str; 1] = ["text_neighbours"];
+
 /// The models that are learned; the others are the baselines that these must beat.
 pub const LEARNED: [&str; 4] = ["gru4rec", "bert4rec", "sasrec", "blend"];
 
@@ -40,6 +43,23 @@ pub enum Split {
     Time,
     /// The last order of each shopper: for comparison with papers.
     LeaveOneOut,
+}
+
+/// The section `[train.text_neighbours]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TextNeighboursConfig {
+    /// The folder of the text model whose vectors of titles are used, relative to the project.
+    pub model: String,
+    /// Days after which a purchase of the history counts half; 0: it never fades.
+    pub history_half_life_days: f64,
+}
+
+impl Default for TextNeighboursConfig {
+    fn default() -> Self {
+        let text_neighbours::Config { history_half_life_days } = text_neighbours::Config::default();
+        Self { model: String::new(), history_half_life_days }
+    }
 }
 
 /// The section `[train]`.
@@ -80,6 +100,8 @@ pub struct TrainConfig {
     pub gru4rec: gru4rec::Config,
     /// Hyper-parameters of the model of hidden items.
     pub bert4rec: bert4rec::Config,
+    /// Where the text neighbours' vectors come from, and their hyper-parameters.
+    pub text_neighbours: TextNeighboursConfig,
     /// Hyper-parameters of the attention model.
     pub sasrec: sasrec::Config,
     /// Hyper-parameters of the blend.
@@ -106,6 +128,7 @@ impl Default for TrainConfig {
             vmis_knn: Default::default(),
             gru4rec: Default::default(),
             bert4rec: Default::default(),
+            text_neighbours: Default::default(),
             sasrec: Default::default(),
             blend: Default::default(),
         }
@@ -141,9 +164,9 @@ impl TrainConfig {
 
 /// Refuses a model's name that does not exist.
 fn known(name: &str) -> Result<(), TrainError> {
-    if MODELS.contains(&name) { Ok(()) } else { Err(unknown(name)) }
+    if MODELS.contains(&name) || OPTIONAL.contains(&name) { Ok(()) } else { Err(unknown(name)) }
 }
 
 pub(crate) fn unknown(name: &str) -> TrainError {
-    TrainError::UnknownModel { name: name.to_owned(), known: MODELS.join(", ") }
+    TrainError::UnknownModel { name: name.to_owned(), known: [&MODELS[..], &OPTIONAL].concat().join(", ") }
 }

@@ -4,8 +4,10 @@
 //! is still true. Shoppers are known ones; an order without an id is one Lima day of a shopper. A line
 //! that repeats within an order counts once.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use qhatu_models::text_neighbours::ItemVectors;
 use qhatu_models::{Interactions, Purchase, Vocabulary};
 use qhatu_schema::{Event, ItemId, LimaDay, UserId};
 use qhatu_store::Lake;
@@ -25,6 +27,8 @@ pub struct ShopData {
     pub purchases: Vec<Purchase>,
     /// SHA-256 over all purchases in order: the same data, the same fingerprint.
     pub fingerprint: String,
+    /// Vectors of the items' texts, where a text model made some.
+    pub item_vectors: Option<ItemVectors>,
 }
 
 impl ShopData {
@@ -61,6 +65,30 @@ impl ShopData {
         let mut builder = Builder::default();
         events.iter().for_each(|event| builder.add(event));
         builder.finish()
+    }
+
+    /// Adds vectors of the items' texts, all of `width` numbers. Items that nobody bought yet are numbered behind the
+    /// others, so that they can be recommended. A vector of another length is left out.
+    #[must_use]
+    pub fn with_item_vectors(mut self, width: usize, vectors: &BTreeMap<ItemId, Vec<f32>>) -> Self {
+        let cold = vectors.keys().filter(|item| self.vocabulary.idx(item).is_none()).cloned();
+        let items: Vec<ItemId> = self.vocabulary.items().iter().cloned().chain(cold).collect();
+        let mut hash = Sha256::new();
+        hash.update(&self.fingerprint);
+        let mut values = Vec::with_capacity(items.len() * width);
+        for item in &items {
+            hash.update((item.as_str().len() as u64).to_le_bytes());
+            hash.update(item.as_str());
+            match vectors.get(item) {
+                Some(vector) if vector.len() == width => values.extend_from_slice(vector),
+                _ => values.resize(values.len() + width, 0.0),
+            }
+        }
+        values.iter().for_each(|value| hash.update(value.to_le_bytes()));
+        self.fingerprint = hex(&hash.finalize());
+        self.vocabulary = Arc::new(Vocabulary::new(items));
+        self.item_vectors = Some(ItemVectors { width, values });
+        self
     }
 
     /// What is known at `until` (ms): purchases strictly before.
@@ -122,7 +150,7 @@ impl Builder {
             let Some(item) = vocabulary.idx(&line.item) else { continue };
             purchases.push(Purchase { user: users.of(line.user), item, time: line.time, order });
         }
-        Ok(ShopData { vocabulary, users: users.names, purchases, fingerprint })
+        Ok(ShopData { vocabulary, users: users.names, purchases, fingerprint, item_vectors: None })
     }
 }
 
@@ -157,5 +185,9 @@ fn fingerprint(lines: &[Line]) -> String {
             hash.update(text.as_bytes());
         }
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hash.finalize())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -29,6 +29,11 @@ pub enum TrainError {
         "there is no paid purchase of a known shopper to learn from; bring events in with `qhatu ingest`"
     )]
     NoPurchases,
+    /// A model of texts without texts.
+    #[error(
+        "text_neighbours needs vectors of the items' titles; name a text model's folder in [train.text_neighbours] model"
+    )]
+    NoItemVectors,
     /// The data does not reach back far enough for the split.
     #[error(
         "{test_days} days are to be tested, but only {days} days of purchases lie before them; \
@@ -159,9 +164,10 @@ impl TrainError {
                 ErrorKind::InvalidArgument
             }
             Self::NoPurchases | Self::TooShort { .. } | Self::NobodyToJudge { .. } => ErrorKind::NotFound,
-            Self::UnknownModel { .. } | Self::Setting { .. } | Self::ModelConfig { .. } => {
-                ErrorKind::InvalidArgument
-            }
+            Self::NoItemVectors
+            | Self::UnknownModel { .. }
+            | Self::Setting { .. }
+            | Self::ModelConfig { .. } => ErrorKind::InvalidArgument,
         }
     }
 }

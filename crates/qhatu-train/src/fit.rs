@@ -15,6 +15,7 @@ use qhatu_models::popularity::{self, Popularity};
 use qhatu_models::recent_popularity::RecentPopularity;
 use qhatu_models::sasrec::SasRec;
 use qhatu_models::sequence::{Context, Progress};
+use qhatu_models::text_neighbours::{self, ItemVectors, TextNeighbours};
 use qhatu_models::vmis_knn::VmisKnn;
 use qhatu_models::{Interactions, Recommender};
 use serde_json::{Value, json};
@@ -23,11 +24,11 @@ use crate::config::{LEARNED, TrainConfig};
 use crate::error::TrainError;
 use crate::pipeline::Step;
 
-/// Fits the model of a name. One that takes many epochs keeps a checkpoint in the file given, goes on
-/// from it, and tells how far it is.
+/// Fits the model of a name; `vectors` are those of the items' texts, where there are any. One that takes many epochs
+/// keeps a checkpoint in the file given, goes on from it, and tells how far it is.
 pub(crate) fn fit(
     name: &str,
-    data: &Interactions,
+    (data, vectors): (&Interactions, Option<&ItemVectors>),
     config: &TrainConfig,
     checkpoint: Option<&Path>,
     show: &mut dyn FnMut(Step),
@@ -40,6 +41,12 @@ pub(crate) fn fit(
         "item_knn" => Box::new(ItemKnn::fit(data, &config.item_knn)),
         "ease" => Box::new(Ease::fit(data, &config.ease)?),
         "als" => Box::new(Als::fit(data, &config.als, config.seed)?),
+        "text_neighbours" => {
+            let vectors = vectors.ok_or(TrainError::NoItemVectors)?.clone();
+            let history_half_life_days = config.text_neighbours.history_half_life_days;
+            let own = text_neighbours::Config { history_half_life_days };
+            Box::new(TextNeighbours::fit(data, vectors, &own)?)
+        }
         "vmis_knn" => Box::new(VmisKnn::fit(data, &config.vmis_knn)?),
         "blend" => Box::new(Blend::fit(data, &config.blend, config.seed)?),
         "gru4rec" | "bert4rec" | "sasrec" => fit_sequence(name, data, config, checkpoint, show)?,
@@ -82,6 +89,7 @@ pub(crate) fn settings(name: &str, config: &TrainConfig) -> Value {
         "item_knn" => json!(config.item_knn),
         "ease" => json!(config.ease),
         "als" => json!(config.als),
+        "text_neighbours" => json!(config.text_neighbours),
         "vmis_knn" => json!(config.vmis_knn),
         "blend" => json!(config.blend),
         "gru4rec" => json!(config.gru4rec),

@@ -210,7 +210,7 @@ impl Search<'_> {
     ) -> Result<BTreeMap<String, f64>, TrainError> {
         let config = with_settings(self.config, name, settings)?;
         let train = of_share(&self.validation.train, share);
-        let model = fit::fit(name, &train, &config, None, self.show)?;
+        let model = fit::fit(name, (&train, self.data.item_vectors.as_ref()), &config, None, self.show)?;
         let lists = [lists(name, &*model, &self.validation, self.config.k)];
         let catalogue = Catalogue { shares: &[], buyers: &[], categories: None };
         let settings = Settings { k: self.config.k, bootstrap_samples: 0, seed: self.config.seed };
@@ -258,6 +258,7 @@ fn before_test(data: &ShopData, test: &TestSet) -> ShopData {
         users: data.users.clone(),
         purchases,
         fingerprint: data.fingerprint.clone(),
+        item_vectors: data.item_vectors.clone(),
     }
 }
 

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use qhatu_models::TensorFile;
-use qhatu_schema::{Event, Timestamp};
+use qhatu_models::{History, TensorFile, load_model};
+use qhatu_schema::{Event, ItemId, Timestamp};
 use qhatu_train::{MODELS, ShopData, Split, TestSet, TrainConfig, evaluate};
 use tempfile::TempDir;
 
@@ -73,4 +73,33 @@ fn what_judges_does_not_change_what_is_fitted() {
     assert_ne!(shop(0).fingerprint, shop(3).fingerprint);
     assert_eq!(one.len(), MODELS.len());
     assert!(one == other, "a model has seen what judges it");
+}
+
+/// An item that nobody bought is in the lists of the model that reads titles, and the others keep their numbers.
+#[test]
+fn a_title_brings_an_item_that_nobody_bought_into_the_lists() {
+    let work = TempDir::new().unwrap();
+    let plain = shop(0);
+    let item = |name: &str| ItemId::new(name).unwrap();
+    let mut vectors: BTreeMap<ItemId, Vec<f32>> =
+        plain.vocabulary.items().iter().map(|id| (id.clone(), vec![0.0, 1.0])).collect();
+    vectors.insert(item("i3"), vec![1.0, 0.0]);
+    vectors.insert(item("a new one"), vec![2.0, 0.1]);
+    vectors.insert(item("no vector"), vec![1.0]);
+    let models = vec!["popularity".to_owned(), "text_neighbours".to_owned()];
+    let config = TrainConfig { bootstrap_samples: 1, models, ..TrainConfig::default() };
+    let refused = evaluate(&plain, &config, work.path(), "test", &mut |_| {}).unwrap_err();
+    assert!(refused.to_string().contains("[train.text_neighbours] model"), "{refused}");
+    let data = plain.clone().with_item_vectors(2, &vectors);
+    assert_ne!(data.fingerprint, plain.fingerprint);
+    let known = plain.vocabulary.items();
+    assert_eq!(&data.vocabulary.items()[..known.len()], known);
+    evaluate(&data, &config, work.path(), "test", &mut |_| {}).unwrap();
+    let mut files = fs::read_dir(work.path()).unwrap().map(|entry| entry.unwrap().path());
+    let path = files.find(|path| path.to_string_lossy().contains("text_neighbours")).unwrap();
+    let model = load_model(&TensorFile::from_bytes(&fs::read(path).unwrap()).unwrap()).unwrap();
+    let bought = data.vocabulary.idx(&item("i3")).unwrap();
+    let history = History { items: &[bought], times: &[0], now: 1 };
+    let first = model.recommend(&history, 1, &|item| item == bought);
+    assert_eq!(data.vocabulary.item(first[0].item), Some(&item("a new one")));
 }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use qhatu_features::Declarations;
 use qhatu_registry::Registry;
+use qhatu_schema::Item;
 use qhatu_store::{Catalogue, Documents, EventLog, Lake, Paths, open_documents, open_event_log};
-use qhatu_train::{Place, ShopData};
+use qhatu_text::TextEncoder;
+use qhatu_train::{OPTIONAL, Place, ShopData};
 
 use crate::config::Project;
 use crate::fault::Fault;
@@ -51,7 +53,26 @@ impl Shop {
     }
 
     pub(crate) fn data(&self) -> Result<ShopData, Fault> {
-        Ok(ShopData::from_lake(&self.lake()?)?)
+        self.with_titles(ShopData::from_lake(&self.lake()?)?, true)
+    }
+
+    /// The data with the vectors of the catalogue's titles, where a model that is to be fitted reads them; `cold` ones
+    /// too, which nobody bought yet.
+    pub(crate) fn with_titles(&self, data: ShopData, cold: bool) -> Result<ShopData, Fault> {
+        let config = &self.project.config.train;
+        let folder = &config.text_neighbours.model;
+        if folder.is_empty() || !config.models.iter().any(|name| OPTIONAL.contains(&name.as_str())) {
+            return Ok(data);
+        }
+        let encoder = TextEncoder::read(&self.project.root.join(folder))?;
+        let mut items = self.catalogue().items()?;
+        let is_read = |item: &Item| cold || data.vocabulary.idx(&item.item_id).is_some();
+        items.retain(|item| !item.title.trim().is_empty() && is_read(item));
+        let titles: Vec<&str> = items.iter().map(|item| item.title.as_str()).collect();
+        let vectors = encoder.encode(&titles)?;
+        let each = vectors.chunks_exact(encoder.width()).map(<[f32]>::to_vec);
+        let vectors = items.iter().map(|item| item.item_id.clone()).zip(each).collect();
+        Ok(data.with_item_vectors(encoder.width(), &vectors))
     }
 
     pub(crate) fn declarations(&self) -> Result<Arc<Declarations>, Fault> {
