@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::place;
+use proptest::prelude::*;
 use qhatu_nn::tensor_file::TensorFile;
 use qhatu_text::{Batch, BertSaved, Encoding, Pass, TextEncoder};
 
@@ -128,4 +129,41 @@ fn a_keras_hub_preset_that_does_not_hold_is_refused() {
     let whole = std::fs::read(&weights).unwrap();
     std::fs::write(&weights, &whole[..whole.len() / 3]).unwrap();
     assert!(refused(preset.path()).contains("model.weights.h5"), "{}", refused(preset.path()));
+}
+
+/// A folder with one file damaged: some bytes changed, and perhaps cut off.
+fn damaged(folder: &Path, file: &str, (places, keep): (&[(usize, u8)], Option<usize>)) {
+    let whole = std::fs::read(folder.join(file)).unwrap();
+    let mut other = whole.clone();
+    places.iter().for_each(|(place, byte)| other[place % whole.len()] = *byte);
+    other.truncate(keep.map_or(whole.len(), |keep| keep % whole.len()));
+    std::fs::write(folder.join(file), other).unwrap();
+    if let Ok(encoder) = TextEncoder::read(folder) {
+        assert_eq!(encoder.encode(&["polo de algodón"]).unwrap().len(), encoder.width());
+    }
+    std::fs::write(folder.join(file), whole).unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn whatever_is_damaged_is_read_or_refused(
+        places in proptest::collection::vec((any::<usize>(), any::<u8>()), 0..12),
+        // Heads of files say the most.
+        heads in proptest::collection::vec((0..2_048_usize, any::<u8>()), 0..6),
+        keep in proptest::option::weighted(0.2, any::<usize>()),
+    ) {
+        let places = [places, heads].concat();
+        for folder in ["tiny_bert", "tiny_tensorflow"] {
+            let copy = copied(folder);
+            for entry in std::fs::read_dir(place::golden(folder)).unwrap() {
+                let name = entry.unwrap().file_name().into_string().unwrap();
+                damaged(copy.path(), &name, (&places, keep));
+            }
+        }
+        let preset = keras_hub();
+        for file in ["config.json", "model.weights.h5", "assets/tokenizer/vocabulary.txt"] {
+            damaged(preset.path(), file, (&places, keep));
+        }
+    }
 }
