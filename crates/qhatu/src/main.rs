@@ -13,6 +13,7 @@ mod ingest;
 mod init;
 mod models;
 mod progress;
+mod propensity;
 mod serve;
 mod shop;
 mod text;
@@ -49,6 +50,8 @@ enum Command {
     Evaluate(evaluate::Args),
     /// Model versions: list, show, promote, roll back.
     Models(models::Args),
+    /// Will this session, this shopper buy? Fit and score on a table.
+    Propensity(propensity::Args),
     /// BERT for titles, descriptions and queries: import, encode, explain, pretrain, finetune.
     Text(text::Args),
     /// Answer over HTTP.
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Command::Train(args) => train::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Models(args) => models::run(&args),
+        Command::Propensity(args) => propensity::run(&args),
         Command::Text(args) => text::run(&args),
         Command::Serve(args) => serve::run(&args),
     };
