@@ -14,6 +14,7 @@ mod init;
 mod models;
 mod off_policy;
 mod progress;
+mod propensity;
 mod serve;
 mod shop;
 mod text;
@@ -52,6 +53,8 @@ enum Command {
     OffPolicy(off_policy::Args),
     /// Model versions: list, show, promote, roll back.
     Models(models::Args),
+    /// Will this session, this shopper buy? Fit and score on a table.
+    Propensity(propensity::Args),
     /// BERT for titles, descriptions and queries: import, encode, explain, pretrain, finetune.
     Text(text::Args),
     /// Answer over HTTP.
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Command::Evaluate(args) => evaluate::run(&args),
         Command::OffPolicy(args) => off_policy::run(&args),
         Command::Models(args) => models::run(&args),
+        Command::Propensity(args) => propensity::run(&args),
         Command::Text(args) => text::run(&args),
         Command::Serve(args) => serve::run(&args),
     };

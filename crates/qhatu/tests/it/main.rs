@@ -2,5 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop where it fails")]
 
 mod models;
+mod propensity;
 mod shop;
 mod train;

@@ -1,0 +1,141 @@
+//! `qhatu propensity fit`: learn, judge, keep.
+
+use std::path::PathBuf;
+
+use qhatu_eval::{Classification, Cost, OverFolds};
+use qhatu_features::Recipe;
+use qhatu_ingest::read_table_file;
+use qhatu_models::calibration::Method;
+use qhatu_models::propensity::Kind;
+use qhatu_train::propensity::{Balance, Examples, PropensityConfig, PropensityReport, recipes, train};
+use serde::de::DeserializeOwned;
+
+use super::stored::{self, Place};
+use crate::fault::Fault;
+use crate::progress::Stage;
+use crate::shop::{say, say_json};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The table: CSV (plain, .gz or .zst) or Parquet, a row a session or shopper.
+    table: PathBuf,
+    /// The column that says who bought: 1 and 0, true and false, yes and no.
+    #[arg(long)]
+    target: String,
+    /// The folder to write the model to.
+    #[arg(long, required_unless_present = "dir")]
+    out: Option<PathBuf>,
+    /// The shop project whose registry takes the model, as a version of `propensity`.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// What classifies: boosting, forest or logistic.
+    #[arg(long, default_value = "boosting", value_parser = word::<Kind>)]
+    model: Kind,
+    /// Columns not to learn from, with commas between.
+    #[arg(long, value_delimiter = ',')]
+    leave_out: Vec<String>,
+    /// Columns of numbers that only name something, with commas between.
+    #[arg(long, value_delimiter = ',')]
+    categories: Vec<String>,
+    /// How a column is prepared, as COLUMN=number, mean, standard, min_max, label or one_hot.
+    #[arg(long, value_name = "COLUMN=RECIPE", value_parser = recipe)]
+    recipe: Vec<(String, Recipe)>,
+    /// Folds that judge.
+    #[arg(long, default_value_t = 5)]
+    folds: usize,
+    /// Seed of everything random.
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+    /// Where buyers are rare: none, weights or over_sample.
+    #[arg(long, default_value = "none", value_parser = word::<Balance>)]
+    balance: Balance,
+    /// How scores become probabilities: none, platt or isotonic.
+    #[arg(long, default_value = "isotonic", value_parser = word::<Method>)]
+    calibration: Method,
+    /// Cost of an offer made in vain.
+    #[arg(long, default_value_t = 1.0)]
+    cost_false_positive: f64,
+    /// Cost of a buyer not looked after.
+    #[arg(long, default_value_t = 1.0)]
+    cost_false_negative: f64,
+    /// Boosting rounds, or trees of the forest.
+    #[arg(long)]
+    trees: Option<usize>,
+    /// Answer as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A word that a configuration would take.
+fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_value(text.into()).map_err(|fault| fault.to_string())
+}
+
+fn recipe(text: &str) -> Result<(String, Recipe), String> {
+    let (column, name) = text.rsplit_once('=').ok_or("expected COLUMN=RECIPE")?;
+    Ok((column.to_owned(), word(name)?))
+}
+
+impl Args {
+    fn config(&self) -> PropensityConfig {
+        let mut config = PropensityConfig {
+            seed: self.seed,
+            folds: self.folds,
+            balance: self.balance,
+            calibration: self.calibration,
+            cost: Cost { false_positive: self.cost_false_positive, false_negative: self.cost_false_negative },
+            ..PropensityConfig::default()
+        };
+        config.model.kind = self.model;
+        if let Some(trees) = self.trees {
+            (config.model.boosting.rounds, config.model.forest.trees) = (trees, trees);
+        }
+        config
+    }
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), Fault> {
+    let table = read_table_file(&args.table, &args.categories)?;
+    let unknown = args.recipe.iter().find(|(name, _)| table.column(name).is_none());
+    if let Some((name, _)) = unknown {
+        return Err(Fault::Said(format!("--recipe {name}=…: {} has no such column", args.table.display())));
+    }
+    let examples = Examples::new(table, &args.target, &args.leave_out)?;
+    let recipes = recipes(&examples.table, args.model, &args.recipe);
+    let stage = Stage::begin("fit", 0);
+    stage.say(&format!("{} rows, {} folds", examples.labels.len(), args.folds));
+    let trained = train(&examples, &recipes, &args.config())?;
+    stage.end(&format!("{} rows, {} folds", examples.labels.len(), args.folds));
+    let place = Place { out: args.out.as_deref(), dir: args.dir.as_deref() };
+    let kept = stored::keep(&place, &trained, &examples)?;
+    if args.json {
+        return say_json(&trained.report);
+    }
+    say(text(&trained.report));
+    kept.iter().for_each(say);
+    Ok(())
+}
+
+/// The figures as a table, the counts, and what the model leans on.
+fn text(report: &PropensityReport) -> String {
+    let mut lines = vec![format!("{:12} {:>8}   over {} folds", "figure", "mean", report.folds.len())];
+    let names = ["roc_auc", "pr_auc", "log_loss", "brier", "ece", "accuracy", "precision", "recall", "f1"];
+    for name in names {
+        if let Some(OverFolds { mean, deviation }) = report.over_folds.get(name) {
+            lines.push(format!("{name:12} {mean:8.4} ± {deviation:.4}"));
+        }
+    }
+    let Classification { confusion: counts, rows, positives, .. } = &report.pooled;
+    lines.push(String::new());
+    lines.push(format!("{positives} of {rows} rows are a yes; at each fold's threshold of least cost:"));
+    lines.push(format!("{:16} {:>10} {:>10}", "", "told yes", "told no"));
+    lines.push(format!("{:16} {:>10} {:>10}", "was yes", counts.true_positive, counts.false_negative));
+    lines.push(format!("{:16} {:>10} {:>10}", "was no", counts.false_positive, counts.true_negative));
+    if !report.importance.is_empty() {
+        lines.push(String::new());
+        lines.push("ROC-AUC lost when a column is shuffled:".to_owned());
+        let leading = report.importance.iter().take(10);
+        lines.extend(leading.map(|(name, lost)| format!("{name:24} {lost:+.4}")));
+    }
+    lines.join("\n")
+}
