@@ -1,5 +1,5 @@
 //! Columns as they are computed with: numbers side by side without a tag for each, texts one behind the
-//! other, and texts that repeat by their number in a list. [`Table`](crate::Table) is the plain type for
+//! other, and texts that repeat by their number in a list. [`Table`] is the plain type for
 //! small data; this is the one for millions of rows.
 
 use std::sync::Arc;
