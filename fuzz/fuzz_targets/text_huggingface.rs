@@ -9,7 +9,10 @@ const GOOD: Files = &[
     ("config.json", include_bytes!("../../crates/qhatu-text/tests/golden/tiny_bert/config.json")),
     ("model.safetensors", include_bytes!("../../crates/qhatu-text/tests/golden/tiny_bert/model.safetensors")),
     ("vocab.txt", include_bytes!("../../crates/qhatu-text/tests/golden/tiny_bert/vocab.txt")),
-    ("tokenizer_config.json", include_bytes!("../../crates/qhatu-text/tests/golden/tiny_bert/tokenizer_config.json")),
+    (
+        "tokenizer_config.json",
+        include_bytes!("../../crates/qhatu-text/tests/golden/tiny_bert/tokenizer_config.json"),
+    ),
     ("tokenizer.json", b""),
     ("1_Pooling/config.json", b""),
     ("modules.json", b""),
