@@ -3,7 +3,7 @@ numbers in it.
 
     qhatu text import ORIGINAL --out WRITTEN && python check_export.py ORIGINAL WRITTEN
 
-tests/it/export.rs runs it with the Python of `cargo xtask bench bert`, which has PyTorch.
+`cargo xtask bench bert` runs it with its own Python, which has PyTorch.
 """
 
 import importlib.util

@@ -14,17 +14,6 @@ pub(crate) fn minilm() -> Option<PathBuf> {
     folder
 }
 
-/// A Python that has `transformers` and PyTorch: that of `cargo xtask bench bert`, or `QHATU_PEER_PYTHON`.
-pub(crate) fn transformers() -> Option<PathBuf> {
-    let named = std::env::var_os("QHATU_PEER_PYTHON").map(PathBuf::from);
-    let python = named.unwrap_or_else(|| root().join(".tools/peers/bert/bin/python"));
-    if python.exists() {
-        return Some(python);
-    }
-    println!("skipped: transformers and PyTorch are not in .tools/peers/bert (cargo xtask bench bert)");
-    None
-}
-
 fn installed() -> Option<PathBuf> {
     let libraries = std::fs::read_dir(root().join(".tools/python/lib")).ok()?;
     let folders = libraries.filter_map(|entry| Some(entry.ok()?.path()));
