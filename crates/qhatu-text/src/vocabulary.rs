@@ -21,18 +21,30 @@ pub struct Vocabulary {
 
 impl Vocabulary {
     /// A vocabulary of these tokens. Where one stands twice, its later place counts (as in the published
-    /// readers), and the earlier place is a number that no text gets.
+    /// readers); the earlier place is a number that no text gets, and is named so that no token is there twice.
     ///
     /// # Errors
     /// Where there is none, or more than four million.
-    pub fn new(tokens: Vec<String>) -> Result<Self, TextError> {
+    pub fn new(mut tokens: Vec<String>) -> Result<Self, TextError> {
         if tokens.is_empty() || tokens.len() > MOST_TOKENS {
             return Err(TextError::vocabulary(format!(
                 "{} tokens; it must have between 1 and {MOST_TOKENS}",
                 tokens.len()
             )));
         }
-        let ids = tokens.iter().zip(0..).map(|(token, id)| (token.clone(), id)).collect();
+        let mut ids = FxHashMap::default();
+        let mut unused = Vec::new();
+        for (token, id) in tokens.iter().zip(0_u32..) {
+            unused.extend(ids.insert(token.clone(), id));
+        }
+        for id in unused {
+            let mut name = format!("[unused {id}]");
+            while ids.contains_key(&name) {
+                name.insert(1, '_');
+            }
+            ids.insert(name.clone(), id);
+            tokens[id as usize] = name;
+        }
         Ok(Self { tokens, ids })
     }
 
@@ -103,6 +115,16 @@ mod tests {
     fn the_later_of_two_counts() {
         let vocabulary = Vocabulary::from_lines("a\nb\na\n").unwrap();
         assert_eq!((vocabulary.id("a"), vocabulary.len()), (Some(2), 3));
+        assert_eq!(vocabulary.tokens(), ["[unused 0]", "b", "a"]);
+        assert_eq!(Vocabulary::from_lines(&vocabulary.to_lines()).unwrap(), vocabulary);
+        let taken = Vocabulary::from_lines(
+            "a
+[unused 0]
+a
+",
+        )
+        .unwrap();
+        assert_eq!((taken.id("[unused 0]"), taken.token(0)), (Some(1), Some("[_unused 0]")));
     }
 
     #[test]
