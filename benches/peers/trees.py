@@ -4,7 +4,7 @@
 
 Answers the same lines as crates/qhatu-train/examples/trees_bench.rs, two threads each:
 
-    quality boosting|forest|logistic SEED all|no_page_values   ROC-AUC, PR-AUC, log-loss, F1: means over five folds
+    quality boosting|forest|logistic SEED all|no_page_values   ROC-AUC, PR-AUC, log-loss, F1: means over five folds, then deviations
     fit TIMES      seconds to fit the rows, repeated so often, from the matrix to the model
     row COUNT      microseconds to score a row, one at a time
     rank SEED      NDCG@10 on groups by LambdaRank
@@ -138,7 +138,8 @@ def quality(peer, kind, seed, columns):
         figures.append([
             roc_auc_score(truth, told), average_precision_score(truth, told), log_loss(truth, told),
             f1_score(truth, told >= 0.5)])
-    return np.mean(figures, axis=0)
+    # The means, then how far folds lie apart.
+    return [*np.mean(figures, axis=0), *np.std(figures, axis=0, ddof=1)]
 
 
 def ndcg(y, told, groups):

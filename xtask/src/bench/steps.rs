@@ -24,9 +24,7 @@ pub(crate) fn run(root: &Path) -> Result<Vec<Row>, String> {
     let own = super::binary(root).with_file_name("examples").join("step_speed");
     let python = tools::peer_python(root, "sasrec")?.to_string_lossy().into_owned();
     let mut ours = Asked::start(root, &own.to_string_lossy(), &[])?;
-    let keep =
-        ["MALLOC_MMAP_MAX_=0", "MALLOC_TRIM_THRESHOLD_=17179869184", &python, "benches/peers/sasrec_step.py"];
-    let mut peer = Asked::start(root, "env", &keep)?;
+    let mut peer = Asked::start(root, &python, &["benches/peers/sasrec_step.py"])?;
     let version = peer.line()?;
     let mut rows = Vec::new();
     for (kind, length, items, repetitions, goal) in SHAPES {
