@@ -16,6 +16,7 @@ mod page;
 mod sasrec;
 mod scan;
 mod server;
+mod sessions;
 mod steps;
 mod swap;
 mod timed;
@@ -56,6 +57,11 @@ const BENCHES: &[Bench] = &[
     ("scan", "exact search of the best items by inner product, against FAISS's flat index", scan::run),
     ("steps", "training steps of SASRec, GRU and LSTM, against PyTorch", steps::run),
     ("sasrec", "SASRec on MovieLens-1M by leave-one-out, against RecTools", sasrec::run),
+    (
+        "sessions",
+        "Retailrocket's sessions: neighbours, rules and the ranked mixture, against the papers' formulas on NumPy",
+        sessions::run,
+    ),
     ("trees", "trees on Online Shoppers against LightGBM, XGBoost and scikit-learn, same folds", trees::run),
     (
         "cold",
