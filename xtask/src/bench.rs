@@ -12,6 +12,7 @@ mod http;
 mod import;
 mod knn;
 mod load;
+mod neural;
 mod page;
 mod sasrec;
 mod scan;
@@ -43,6 +44,11 @@ const BENCHES: &[Bench] = &[
         "latency",
         "recommendations over HTTP at 1,000 requests a second, events arriving meanwhile",
         http::latency,
+    ),
+    (
+        "neural",
+        "recommendations of sasrec over 100,000 items over HTTP at 1,000 requests a second, events arriving meanwhile",
+        neural::run,
     ),
     ("knn", "session-kNN: the kernel against the published algorithm, and over HTTP", knn::run),
     ("swap", "a model swap under 500 requests a second", swap::run),
