@@ -10,6 +10,7 @@ pub mod calibration;
 pub mod decayed_markov;
 pub mod ease;
 mod error;
+pub mod feature_transformer;
 pub mod gru4rec;
 mod interactions;
 pub mod item_knn;

@@ -28,7 +28,7 @@ pub(crate) struct Args {
     /// The shop project whose registry takes the model, as a version of `propensity`.
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// What classifies: boosting, forest or logistic.
+    /// What classifies: boosting, forest, logistic, attention or ensemble.
     #[arg(long, default_value = "boosting", value_parser = word::<Kind>)]
     model: Kind,
     /// Columns not to learn from, with commas between.
@@ -61,6 +61,9 @@ pub(crate) struct Args {
     /// Boosting rounds, or trees of the forest.
     #[arg(long)]
     trees: Option<usize>,
+    /// Times that attention sees each row.
+    #[arg(long)]
+    epochs: Option<u32>,
     /// Answer as JSON.
     #[arg(long)]
     json: bool,
@@ -89,6 +92,9 @@ impl Args {
         config.model.kind = self.model;
         if let Some(trees) = self.trees {
             (config.model.boosting.rounds, config.model.forest.trees) = (trees, trees);
+        }
+        if let Some(epochs) = self.epochs {
+            config.model.attention.epochs = epochs;
         }
         config
     }
