@@ -15,6 +15,7 @@ mod http;
 mod import;
 mod knn;
 mod load;
+mod neural;
 mod page;
 mod sasrec;
 mod scan;
@@ -134,6 +135,12 @@ const BENCHES: &[Bench] = &[
         about: "recommendations over HTTP at 1,000 requests a second, events arriving meanwhile",
         group: Group::Speed,
         run: http::latency,
+    },
+    Bench {
+        name: "neural",
+        about: "recommendations of sasrec over 100,000 items over HTTP at 1,000 requests a second, events arriving meanwhile",
+        group: Group::Speed,
+        run: neural::run,
     },
     Bench {
         name: "knn",
