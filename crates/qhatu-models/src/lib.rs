@@ -19,6 +19,7 @@ pub mod mmr;
 mod neighbours;
 pub mod own_frequency;
 pub mod popularity;
+pub mod position_bias;
 pub mod propensity;
 pub mod recent_popularity;
 mod recommender;
