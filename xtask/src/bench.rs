@@ -3,6 +3,7 @@
 //! is made. A benchmark never fails a test run: a ratio below its goal is written down, not hidden.
 
 mod asked;
+mod beauty;
 mod bert;
 mod cold;
 mod demo;
@@ -56,6 +57,11 @@ const BENCHES: &[Bench] = &[
     ("scan", "exact search of the best items by inner product, against FAISS's flat index", scan::run),
     ("steps", "training steps of SASRec, GRU and LSTM, against PyTorch", steps::run),
     ("sasrec", "SASRec on MovieLens-1M by leave-one-out, against RecTools", sasrec::run),
+    (
+        "beauty",
+        "SASRec with and without titles on Amazon Beauty by leave-one-out, against decayed Markov",
+        beauty::run,
+    ),
     ("trees", "trees on Online Shoppers against LightGBM, XGBoost and scikit-learn, same folds", trees::run),
     (
         "cold",

@@ -11,6 +11,7 @@
 //!   another, or items of which some are hidden.
 //! * The encoder is attention (causal, or in both directions for hidden items) or a recurrent cell ([`Encoder`]).
 //! * In place of learned positions, attention has a bias by the time or the number of steps between two tokens.
+//! * An item is known by its own vector, and by what its text, categories and price say ([`Inputs`]).
 //! * The objective is the full softmax, or one against sampled negatives ([`Objective`]).
 //! * Buying again is a part of the score by itself (`own`), and so is what sells now (`trend`); each may be left out.
 //! * Sequences are packed without padding.
@@ -18,6 +19,7 @@
 mod checkpoint;
 mod encoder;
 mod example;
+mod inputs;
 mod network;
 mod own;
 mod settings;
@@ -33,6 +35,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use self::example::Example;
+pub use self::inputs::Inputs;
 use self::network::{Network, Space};
 pub use self::settings::{Distance, Encoder, Learning, Objective, Reading, Settings, Steps};
 pub use self::training::{Context, Progress};
@@ -59,6 +62,8 @@ pub struct SequenceModel<C> {
     parameters: Parameters,
     /// How often each item was bought, from item 1.
     counts: Vec<u32>,
+    /// Whether anything is known of it: it was bought, or something is said of it.
+    known: Vec<bool>,
     /// What sold at the end of the data: see [`trend`]; empty without a trend.
     signs: Vec<f32>,
     /// Bias of each item at the end of the data.
@@ -132,7 +137,10 @@ impl<C: SequenceConfig> SequenceModel<C> {
         let bias = network.item_bias().of(parameters.values());
         let factors = network.trend().map_or(&[][..], |slot| slot.of(parameters.values()));
         let biases = combined(&signs, bias, factors).collect();
-        Self { config, settings, network, parameters, counts, signs, biases }
+        let rows = network.items(parameters.values()).chunks_exact(settings.hidden_size).skip(1);
+        let said = |row: &[f32]| settings.inputs.has_sides() && row.iter().any(|number| *number != 0.0);
+        let known = counts.iter().zip(rows).map(|(count, row)| *count > 0 || said(row)).collect();
+        Self { config, settings, network, parameters, counts, known, signs, biases }
     }
 
     fn example(&self, history: &History) -> Example {
@@ -164,10 +172,10 @@ impl<C: SequenceConfig> Recommender for SequenceModel<C> {
         let example = self.example(history);
         self.network.logits(self.parameters.values(), &[&example], &mut Space::default(), scores);
         to_log_probabilities(&mut scores[1..]);
-        let known = scores[1..].iter().zip(&self.counts).filter(|(_, count)| **count > 0);
+        let known = scores[1..].iter().zip(&self.known).filter(|(_, known)| **known);
         let floor = known.map(|(score, _)| *score).fold(0.0, f32::min);
-        for (score, count) in scores[1..].iter_mut().zip(&self.counts) {
-            if *count == 0 {
+        for (score, known) in scores[1..].iter_mut().zip(&self.known) {
+            if !known {
                 *score = score.min(floor);
             }
         }
@@ -175,13 +183,13 @@ impl<C: SequenceConfig> Recommender for SequenceModel<C> {
 
     fn similar_items(&self, item: ItemIdx, k: usize) -> Vec<Scored> {
         let table = self.network.items(self.parameters.values());
-        if self.counts.get(item.row().wrapping_sub(1)).is_none_or(|count| *count == 0) {
+        if self.known.get(item.row().wrapping_sub(1)).is_none_or(|known| !known) {
             return Vec::new();
         }
         let width = self.settings.hidden_size;
         let own = &table[item.row() * width..][..width];
         let cosines: Vec<f32> = table.chunks_exact(width).map(|row| cosine(own, row)).collect();
-        top_k(&cosines, k, |other| other == item || self.counts[other.row() - 1] == 0)
+        top_k(&cosines, k, |other| other == item || !self.known[other.row() - 1])
     }
 
     fn because(&self, history: &History, item: ItemIdx) -> Reason {
