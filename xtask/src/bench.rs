@@ -6,6 +6,7 @@
 //! read but not kept is not there, a peer cannot be installed) is named in the end, and the others are run.
 
 mod asked;
+mod beauty;
 mod bert;
 mod cold;
 mod demo;
@@ -81,6 +82,12 @@ const BENCHES: &[Bench] = &[
         about: "SASRec on MovieLens-1M by leave-one-out, against RecTools",
         group: Group::Both,
         run: sasrec::run,
+    },
+    Bench {
+        name: "beauty",
+        about: "SASRec with and without titles on Amazon Beauty by leave-one-out, against decayed Markov",
+        group: Group::Quality,
+        run: beauty::run,
     },
     Bench {
         name: "cold",

@@ -14,6 +14,7 @@ pub mod feature_transformer;
 pub mod gru4rec;
 mod interactions;
 pub mod item_knn;
+mod item_sides;
 pub mod logistic_regression;
 pub mod mmr;
 mod neighbours;
@@ -32,6 +33,7 @@ pub mod vmis_knn;
 
 pub use error::ModelError;
 pub use interactions::{Interactions, Purchase, Sequence, Vocabulary};
+pub use item_sides::{ItemSides, ItemVectors, Labels, category_path, price_bands};
 pub use qhatu_nn::Stream;
 pub use qhatu_nn::tensor_file::TensorFile;
 pub use recommender::{History, Reason, Recommender, Scored, load_model, top_k};
