@@ -14,7 +14,7 @@
 
 use rayon::prelude::*;
 
-use crate::kernel::scan::{BLOCK, Bar, about, any_reaches, inner_products, place, products};
+use crate::kernel::scan::{BLOCK, Bar, BlockSums, about, any_reaches, inner_products, place, products};
 
 /// Rows that a thread takes at a time.
 const SEGMENT: usize = 16_384;
@@ -34,8 +34,17 @@ pub struct InnerProductIndex {
     scales: Vec<f32>,
     /// Sums of the sizes of a row's values.
     sizes: Vec<f32>,
-    /// The largest of a block's scales, sizes, and sizes of biases.
-    largest: Vec<[f32; 3]>,
+    largest: Vec<Largest>,
+}
+
+/// What is largest in a block.
+#[derive(Debug, Clone, Copy)]
+struct Largest {
+    scale: f32,
+    size: f32,
+    bias: f32,
+    /// Of a bias.
+    bias_size: f32,
 }
 
 /// A row with its inner product.
@@ -97,7 +106,13 @@ impl InnerProductIndex {
             }
         }
         let blocks = scales.chunks(BLOCK).zip(sizes.chunks(BLOCK)).zip(biases.chunks(BLOCK));
-        let largest = blocks.map(|((scales, sizes), biases)| [scales, sizes, biases].map(largest)).collect();
+        let largest = blocks.map(|((scales, sizes), biases)| Largest {
+            scale: largest(scales),
+            size: largest(sizes),
+            bias: biases.iter().copied().fold(f32::NEG_INFINITY, f32::max),
+            bias_size: largest(biases),
+        });
+        let largest = largest.collect();
         Ok(Self { rows, width, biases, codes, scales, sizes, largest })
     }
 
@@ -180,32 +195,43 @@ impl InnerProductIndex {
         k: usize,
         barred: &dyn Fn(usize) -> bool,
     ) -> Vec<Bounds> {
-        let mut sums = [0_i32; BATCH];
+        let mut sums = [BlockSums::ZERO; BATCH / BLOCK];
         let most = k.saturating_mul(4);
         let mut found: Vec<Bounds> = Vec::with_capacity(most.min(range.len()));
         let mut floor = f32::NEG_INFINITY;
         for start in range.clone().step_by(BATCH) {
             let end = range.end.min(start + BATCH);
-            let padded = (end - start).next_multiple_of(BLOCK);
+            let sums = &mut sums[..(end - start).div_ceil(BLOCK)];
             let stride = 2 * query.codes.len();
-            let codes = &self.codes[start * stride..(start + padded) * stride];
-            inner_products(codes, &query.codes, &mut sums[..padded]);
-            for block in (start..end).step_by(BLOCK) {
+            inner_products(&self.codes[start * stride..][..sums.len() * BLOCK * stride], &query.codes, sums);
+            for (block, sums) in (start..end).step_by(BLOCK).zip(sums.iter()) {
                 let rows = block..end.min(block + BLOCK);
-                let sums = &sums[block - start..][..rows.len()];
-                let (scales, biases) = (&self.scales[rows.clone()], &self.biases[rows.clone()]);
-                let [scale, size, bias] = self.largest[block / BLOCK];
-                let bar = Bar { factor: query.scale, off: query.off(scale, size, bias), floor };
-                if !any_reaches(sums, scales, biases, bar) {
+                if !self.may_reach(rows.clone(), sums, (query, floor)) {
                     continue;
                 }
-                found.extend(self.reaching(rows, sums, (query, floor)).filter(|one| !barred(one.row)));
+                found.extend(self.reaching(rows, &sums.rows, (query, floor)).filter(|one| !barred(one.row)));
                 if found.len() >= most {
                     floor = keep_possible(&mut found, k);
                 }
             }
         }
         found
+    }
+
+    /// Whether a row of a block may reach the floor: first by what is largest in the block, then row by row.
+    fn may_reach(
+        &self,
+        rows: std::ops::Range<usize>,
+        sums: &BlockSums,
+        (query, floor): (&Query, f32),
+    ) -> bool {
+        let Largest { scale, size, bias, bias_size } = self.largest[rows.start / BLOCK];
+        let off = query.off(scale, size, bias_size);
+        if about(sums.peak.max(0), scale, query.scale, bias) + off < floor {
+            return false;
+        }
+        let bar = Bar { factor: query.scale, off, floor };
+        any_reaches(&sums.rows[..rows.len()], &self.scales[rows.clone()], &self.biases[rows], bar)
     }
 
     /// Rows that may reach the floor.
