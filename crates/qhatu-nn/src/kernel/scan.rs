@@ -147,13 +147,13 @@ pub(crate) struct Bar {
 }
 
 dispatched! {
-    /// Whether any row of a block may reach the bar: `scale · factor · sum + bias + off ≥ floor`.
-    fn any_reaches_at(sums: &[i32], scales: &[f32], biases: &[f32], bar: Bar) -> bool = any_reaches_body
+    /// [`reaching`] at a level.
+    fn reaching_at(sums: &[i32; BLOCK], scales: &[f32; BLOCK], biases: &[f32; BLOCK], bar: Bar) -> u32 = reaching_body
 }
 
-/// Whether any row may reach the bar: `scale · factor · sum + bias + off ≥ floor`.
-pub(crate) fn any_reaches(sums: &[i32], scales: &[f32], biases: &[f32], bar: Bar) -> bool {
-    any_reaches_at(level(), sums, scales, biases, bar)
+/// A bit for each row of a block that may reach the bar: `scale · factor · sum + bias + off ≥ floor`.
+pub(crate) fn reaching(sums: &[i32; BLOCK], scales: &[f32; BLOCK], biases: &[f32; BLOCK], bar: Bar) -> u32 {
+    reaching_at(level(), sums, scales, biases, bar)
 }
 
 /// What a row's sum stands for.
@@ -163,12 +163,18 @@ pub(crate) fn about(sum: i32, scale: f32, factor: f32, bias: f32) -> f32 {
 }
 
 #[inline(always)]
-fn any_reaches_body<const FMA: bool>(sums: &[i32], scales: &[f32], biases: &[f32], bar: Bar) -> bool {
-    let mut found = 0;
-    for ((sum, scale), bias) in sums.iter().zip(scales).zip(biases) {
-        found |= u32::from(about(*sum, *scale, bar.factor, *bias) + bar.off >= bar.floor);
+fn reaching_body<const FMA: bool>(
+    sums: &[i32; BLOCK],
+    scales: &[f32; BLOCK],
+    biases: &[f32; BLOCK],
+    bar: Bar,
+) -> u32 {
+    let mut bits = [0_u32; BLOCK];
+    for lane in 0..BLOCK {
+        let high = about(sums[lane], scales[lane], bar.factor, biases[lane]) + bar.off;
+        bits[lane] = u32::from(high >= bar.floor) << lane;
     }
-    found > 0
+    bits.into_iter().fold(0, |all, bit| all | bit)
 }
 
 dispatched! {
@@ -257,14 +263,16 @@ mod tests {
     }
 
     #[test]
-    fn a_block_passes_where_one_of_its_rows_does() {
-        let (scales, biases) = ([0.5; 32], [1.0; 32]);
-        let mut sums = [10; 32];
-        sums[17] = 100;
+    fn rows_reach_a_bar_each_by_itself() {
+        let (scales, biases) = ([0.5; BLOCK], [1.0; BLOCK]);
+        let mut sums = [10; BLOCK];
+        (sums[0], sums[17], sums[31]) = (90, 100, 99);
         let bar = |floor| Bar { factor: 2.0, off: 0.25, floor };
         for level in levels() {
-            assert!(any_reaches_at(level, &sums, &scales, &biases, bar(101.25)));
-            assert!(!any_reaches_at(level, &sums, &scales, &biases, bar(101.5)));
+            let found = |floor| reaching_at(level, &sums, &scales, &biases, bar(floor));
+            assert_eq!(found(100.25), 1 << 17 | 1 << 31);
+            assert_eq!(found(101.5), 0);
+            assert_eq!(found(f32::NEG_INFINITY), u32::MAX);
         }
     }
 }
