@@ -12,7 +12,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::sequence::{
-    Distance, Encoder, Learning, Objective, Reading, SequenceConfig, SequenceModel, Settings,
+    Distance, Encoder, Inputs, Learning, Objective, Reading, SequenceConfig, SequenceModel, Settings,
 };
 
 /// The fitted model.
@@ -76,6 +76,8 @@ pub struct Config {
     pub repeats: bool,
     /// Whether what sells now is.
     pub trend: bool,
+    /// What an item is known by.
+    pub inputs: Inputs,
     /// What is learned; sampled objectives want `repeats` and `trend` off.
     pub objective: Objective,
     /// Negatives of a sampled objective, shared by a part of a batch.
@@ -112,6 +114,7 @@ impl Default for Config {
             attention_bias: Distance::Time,
             repeats: true,
             trend: true,
+            inputs: Inputs::default(),
             objective: Objective::Softmax,
             negatives: 256,
             gbce_t: 0.75,
@@ -130,6 +133,7 @@ impl SequenceConfig for Config {
             hidden_dropout_prob: self.hidden_dropout_prob,
             item_dropout_prob: self.item_dropout_prob,
             reading: Reading::Hidden(self.mask_prob),
+            inputs: self.inputs,
             encoder: Encoder::Attention {
                 layers: self.num_hidden_layers,
                 heads: self.num_attention_heads,

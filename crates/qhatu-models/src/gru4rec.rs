@@ -13,7 +13,7 @@ use qhatu_nn::operation::recurrent::Cell;
 use serde::{Deserialize, Serialize};
 
 use crate::sequence::{
-    Encoder, Learning, Objective, Reading, SequenceConfig, SequenceModel, Settings, Steps,
+    Encoder, Inputs, Learning, Objective, Reading, SequenceConfig, SequenceModel, Settings, Steps,
 };
 
 /// The fitted model.
@@ -73,6 +73,8 @@ pub struct Config {
     pub repeats: bool,
     /// Whether what sells now is.
     pub trend: bool,
+    /// What an item is known by.
+    pub inputs: Inputs,
     /// What is learned; sampled objectives want `repeats` and `trend` off.
     pub objective: Objective,
     /// Negatives of a sampled objective, shared by a part of a batch.
@@ -107,6 +109,7 @@ impl Default for Config {
             steps: Steps::Orders,
             repeats: true,
             trend: true,
+            inputs: Inputs::default(),
             objective: Objective::Softmax,
             negatives: 256,
             gbce_t: 0.75,
@@ -125,6 +128,7 @@ impl SequenceConfig for Config {
             hidden_dropout_prob: self.hidden_dropout_prob,
             item_dropout_prob: self.item_dropout_prob,
             reading: Reading::Next(self.steps),
+            inputs: self.inputs,
             encoder: Encoder::Recurrent { cell: self.cell, layers: self.num_hidden_layers },
             objective: self.objective,
             negatives: self.negatives,

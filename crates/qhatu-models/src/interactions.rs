@@ -5,6 +5,8 @@ use std::sync::Arc;
 use qhatu_schema::{ItemId, ItemIdx, UserIdx};
 use rustc_hash::FxHashMap;
 
+use crate::item_sides::ItemSides;
+
 /// The items a model knows, numbered from 1; 0 is padding.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Vocabulary {
@@ -98,6 +100,8 @@ pub struct Interactions {
     pub sequences: Vec<Sequence>,
     /// The end of what is known, in milliseconds: everything lies strictly before.
     pub until: i64,
+    /// What is said of the items, for models that take it.
+    pub sides: Arc<ItemSides>,
 }
 
 impl Interactions {
@@ -117,7 +121,14 @@ impl Interactions {
         sorted.sort_by_key(|p| (p.user, start(p), p.order, p.time, p.item));
         let by_user = sorted.chunk_by(|a, b| a.user == b.user);
         let sequences = by_user.map(|lines| sequence(lines, start)).collect();
-        Self { vocabulary, sequences, until }
+        Self { vocabulary, sequences, until, sides: Arc::default() }
+    }
+
+    /// The same with what is said of the items.
+    #[must_use]
+    pub fn with_sides(mut self, sides: Arc<ItemSides>) -> Self {
+        self.sides = sides;
+        self
     }
 
     /// How many items the vocabulary has.
@@ -138,7 +149,8 @@ impl Interactions {
             })
         };
         let sequences = self.sequences.iter().filter_map(cut).collect();
-        Self { vocabulary: Arc::clone(&self.vocabulary), sequences, until: until.min(self.until) }
+        let (vocabulary, sides) = (Arc::clone(&self.vocabulary), Arc::clone(&self.sides));
+        Self { vocabulary, sequences, until: until.min(self.until), sides }
     }
 }
 

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::sequence::{Context, Progress};
 use crate::sequence::{
-    Distance, Encoder, Learning, Objective, Reading, SequenceConfig, SequenceModel, Settings, Steps,
+    Distance, Encoder, Inputs, Learning, Objective, Reading, SequenceConfig, SequenceModel, Settings, Steps,
 };
 
 /// The fitted model.
@@ -88,6 +88,8 @@ pub struct Config {
     pub repeats: bool,
     /// Whether what sells now is.
     pub trend: bool,
+    /// What an item is known by.
+    pub inputs: Inputs,
     /// What is learned; sampled objectives want `repeats` and `trend` off.
     pub objective: Objective,
     /// Negatives of a sampled objective, shared by a part of a batch.
@@ -125,6 +127,7 @@ impl Default for Config {
             attention_bias: Distance::Time,
             repeats: true,
             trend: true,
+            inputs: Inputs::default(),
             objective: Objective::Softmax,
             negatives: 256,
             gbce_t: 0.75,
@@ -171,6 +174,7 @@ impl SequenceConfig for Config {
             hidden_dropout_prob: self.hidden_dropout_prob,
             item_dropout_prob: self.item_dropout_prob,
             reading: Reading::Next(self.steps),
+            inputs: self.inputs,
             encoder: Encoder::Attention {
                 layers: self.num_hidden_layers,
                 heads: self.num_attention_heads,

@@ -11,6 +11,7 @@
 //!   another, or items of which some are hidden.
 //! * The encoder is attention (causal, or in both directions for hidden items) or a recurrent cell ([`Encoder`]).
 //! * In place of learned positions, attention has a bias by the time or the number of steps between two tokens.
+//! * An item is known by its own vector, and by what its text, categories and price say ([`Inputs`]).
 //! * The objective is the full softmax, or one against sampled negatives ([`Objective`]).
 //! * Buying again is a part of the score by itself (`own`), and so is what sells now (`trend`); each may be left out.
 //! * Sequences are packed without padding.
@@ -18,6 +19,7 @@
 mod checkpoint;
 mod encoder;
 mod example;
+mod inputs;
 mod network;
 mod own;
 mod reader;
@@ -35,6 +37,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use self::example::Example;
+pub use self::inputs::Inputs;
 use self::network::Network;
 use self::reader::{Reader, Room};
 pub use self::settings::{Distance, Encoder, Learning, Objective, Reading, Settings, Steps};
@@ -65,6 +68,8 @@ pub struct SequenceModel<C> {
     parameters: Parameters,
     /// How often each item was bought, from item 1.
     counts: Vec<u32>,
+    /// Whether anything is known of it: it was bought, or something is said of it.
+    known: Vec<bool>,
     /// What sold at the end of the data: see [`trend`]; empty without a trend.
     signs: Vec<f32>,
     /// Bias of each item at the end of the data.
@@ -168,8 +173,11 @@ impl<C: SequenceConfig> SequenceModel<C> {
         let reader = Reader::new(&settings, &parameters);
         let width = settings.hidden_size;
         let vectors = &network.items(parameters.values())[width..];
+        let said = |row: &[f32]| settings.inputs.has_sides() && row.iter().any(|number| *number != 0.0);
+        let rows = counts.iter().zip(vectors.chunks_exact(width));
+        let known = rows.map(|(count, row)| *count > 0 || said(row)).collect();
         let index = InnerProductIndex::new(vectors, width, biases.clone()).ok();
-        Self { config, settings, network, parameters, counts, signs, biases, reader, index }
+        Self { config, settings, network, parameters, counts, known, signs, biases, reader, index }
     }
 
     /// The vectors of query token and items.
@@ -198,21 +206,21 @@ impl<C: SequenceConfig> SequenceModel<C> {
         asked.added.iter().for_each(|(class, value)| logits[*class as usize] += value);
     }
 
-    /// Puts items that nobody bought below those that somebody did.
+    /// Puts items of which nothing is known below the others.
     fn put_unknown_last(&self, logits: &mut [f32]) {
-        let known = logits.iter().zip(&self.counts).filter(|(_, count)| **count > 0);
+        let known = logits.iter().zip(&self.known).filter(|(_, known)| **known);
         let below = known.map(|(logit, _)| *logit).fold(f32::INFINITY, f32::min).next_down();
-        let unknown = logits.iter_mut().zip(&self.counts).filter(|(_, count)| **count == 0);
+        let unknown = logits.iter_mut().zip(&self.known).filter(|(_, known)| !**known);
         unknown.for_each(|(logit, _)| *logit = logit.min(below));
     }
 
     /// The list by the index: of what nothing is added to by a search, the rest one by one. Nothing where there are fewer
-    /// than `k` that somebody bought.
+    /// than `k` of which something is known.
     fn searched(&self, asked: &Asked, k: usize, barred: &dyn Fn(ItemIdx) -> bool) -> Option<Vec<Scored>> {
         let index = self.index.as_ref()?;
         let (vectors, hidden) = (self.vectors(), asked.hidden());
         let item = |row: usize| ItemIdx(row as u32 + 1);
-        let out = |row: usize| self.counts[row] == 0 || barred(item(row));
+        let out = |row: usize| !self.known[row] || barred(item(row));
         let apart = |row: usize| asked.added.binary_search_by_key(&(row as u32), |added| added.0).is_ok();
         let mut list: Vec<Scored> = index
             .search(vectors, hidden, k, &|row| apart(row) || out(row))
@@ -289,13 +297,13 @@ impl<C: SequenceConfig> Recommender for SequenceModel<C> {
 
     fn similar_items(&self, item: ItemIdx, k: usize) -> Vec<Scored> {
         let table = self.items();
-        if self.counts.get(item.row().wrapping_sub(1)).is_none_or(|count| *count == 0) {
+        if self.known.get(item.row().wrapping_sub(1)).is_none_or(|known| !known) {
             return Vec::new();
         }
         let width = self.settings.hidden_size;
         let own = &table[item.row() * width..][..width];
         let cosines: Vec<f32> = table.chunks_exact(width).map(|row| cosine(own, row)).collect();
-        top_k(&cosines, k, |other| other == item || self.counts[other.row() - 1] == 0)
+        top_k(&cosines, k, |other| other == item || !self.known[other.row() - 1])
     }
 
     fn because(&self, history: &History, item: ItemIdx) -> Reason {

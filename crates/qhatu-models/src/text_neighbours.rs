@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{ModelError, misfit};
 use crate::interactions::Interactions;
+pub use crate::item_sides::ItemVectors;
 use crate::recommender::{self, History, Reason, Recommender, Scored, best_of};
 
 /// The name in settings and files.
@@ -37,15 +38,6 @@ impl Default for Config {
     }
 }
 
-/// A vector of each item's text.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct ItemVectors {
-    /// Numbers of a vector.
-    pub width: usize,
-    /// Items × width, item 1 first; nothing but zeros for an item without a text.
-    pub values: Vec<f32>,
-}
-
 /// The fitted model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TextNeighbours {
@@ -60,13 +52,8 @@ impl TextNeighbours {
     /// # Errors
     /// Where they are not one for each item, or hold what is no finite number.
     pub fn fit(data: &Interactions, mut vectors: ItemVectors, config: &Config) -> Result<Self, ModelError> {
-        check(data.items(), &vectors)?;
-        for vector in vectors.values.chunks_exact_mut(vectors.width.max(1)) {
-            let length = vector.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>().sqrt();
-            if length > 0.0 {
-                vector.iter_mut().for_each(|v| *v = (f64::from(*v) / length) as f32);
-            }
-        }
+        vectors.check(NAME, data.items())?;
+        vectors.normalize();
         Ok(Self { config: *config, items: data.items(), vectors })
     }
 
@@ -80,7 +67,7 @@ impl TextNeighbours {
         let shape = file.tensors.get(VECTORS).map_or(&[][..], |tensor| &tensor.shape);
         let &[items, width] = shape else { return Err(misfit(NAME, "its vectors are no matrix")) };
         let vectors = ItemVectors { width, values };
-        check(items, &vectors)?;
+        vectors.check(NAME, items)?;
         if vectors.values.iter().any(|value| value.abs() > 1.001) {
             return Err(misfit(NAME, "a vector is longer than 1"));
         }
@@ -100,18 +87,6 @@ impl TextNeighbours {
         matmul(out, 0.0, vectors, (sum, Layout::dense(width, 1)), 1.0);
         scores.iter_mut().for_each(|score| *score = score.max(0.0));
     }
-}
-
-fn check(items: usize, vectors: &ItemVectors) -> Result<(), ModelError> {
-    if items.checked_mul(vectors.width) != Some(vectors.values.len()) {
-        let found = vectors.values.len();
-        let fault = format!("{found} numbers are not {items} vectors of {}", vectors.width);
-        return Err(misfit(NAME, fault));
-    }
-    if vectors.values.iter().any(|value| !value.is_finite()) {
-        return Err(misfit(NAME, "a vector holds what is no finite number"));
-    }
-    Ok(())
 }
 
 fn product(a: &[f32], b: &[f32]) -> f32 {

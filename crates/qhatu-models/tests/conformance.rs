@@ -6,10 +6,12 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use qhatu_models::sequence::{Context, Distance, Objective, Progress, SequenceConfig, SequenceModel, Steps};
+use qhatu_models::sequence::{
+    Context, Distance, Inputs, Objective, Progress, SequenceConfig, SequenceModel, Steps,
+};
 use qhatu_models::{
-    History, Interactions, ModelError, Purchase, Recommender, Scored, Vocabulary, als, bert4rec, blend,
-    decayed_markov, ease, gru4rec, item_knn, load_model, own_frequency, popularity, recent_popularity,
+    History, Interactions, ItemSides, ModelError, Purchase, Recommender, Scored, Vocabulary, als, bert4rec,
+    blend, decayed_markov, ease, gru4rec, item_knn, load_model, own_frequency, popularity, recent_popularity,
     sasrec, text_neighbours, top_k, vmis_knn,
 };
 use qhatu_nn::tensor_file::TensorFile;
@@ -50,6 +52,17 @@ const MODELS: &[(&str, Fit, bool)] = &[
     ("blend", |d| Box::new(blend::Blend::fit(d, &blend::Config::default(), 1).unwrap()), true),
     ("sasrec", |d| Box::new(sasrec::SasRec::fit(d, &SASREC, 1).unwrap()), true),
     ("sasrec", |d| Box::new(sasrec::SasRec::fit(d, &sasrec_items("sampled_softmax"), 1).unwrap()), true),
+    (
+        "sasrec",
+        |d| {
+            let text = Some(titles(d.items()));
+            let sides = ItemSides { text, ..ItemSides::default() };
+            let inputs = Inputs { text: true, id_dropout_prob: 0.2, ..Inputs::default() };
+            let config = sasrec::Config { inputs, ..SASREC };
+            Box::new(sasrec::SasRec::fit(&d.clone().with_sides(Arc::new(sides)), &config, 1).unwrap())
+        },
+        true,
+    ),
     ("gru4rec", |d| Box::new(gru4rec::Gru4Rec::fit(d, &gru4rec_config("gru"), 1).unwrap()), true),
     ("bert4rec", |d| Box::new(bert4rec::Bert4Rec::fit(d, &bert4rec_config(true), 1).unwrap()), true),
     (
@@ -210,6 +223,7 @@ const SASREC: sasrec::Config = sasrec::Config {
     attention_bias: Distance::Time,
     repeats: true,
     trend: true,
+    inputs: Inputs { item_id: true, text: false, category: false, price_band: false, id_dropout_prob: 0.0 },
     objective: Objective::Softmax,
     negatives: 16,
     gbce_t: 0.75,

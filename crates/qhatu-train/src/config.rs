@@ -1,5 +1,6 @@
 //! `[train]`: what is fitted, on what, and how it is judged.
 
+use qhatu_models::sequence::Inputs;
 use qhatu_models::{
     als, bert4rec, blend, decayed_markov, ease, gru4rec, item_knn, own_frequency, recent_popularity, sasrec,
     text_neighbours, vmis_knn,
@@ -62,6 +63,22 @@ impl Default for TextNeighboursConfig {
     }
 }
 
+/// The section `[train.item_sides]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ItemSidesConfig {
+    /// Numbers of a title's vector where no text model makes it.
+    pub latent_width: usize,
+    /// How many bands of equally many items prices are put into.
+    pub price_bands: usize,
+}
+
+impl Default for ItemSidesConfig {
+    fn default() -> Self {
+        Self { latent_width: 128, price_bands: 10 }
+    }
+}
+
 /// The section `[train]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -100,6 +117,8 @@ pub struct TrainConfig {
     pub gru4rec: gru4rec::Config,
     /// Hyper-parameters of the model of hidden items.
     pub bert4rec: bert4rec::Config,
+    /// How what the catalogue says of the items becomes numbers.
+    pub item_sides: ItemSidesConfig,
     /// Where the text neighbours' vectors come from, and their hyper-parameters.
     pub text_neighbours: TextNeighboursConfig,
     /// Hyper-parameters of the attention model.
@@ -128,6 +147,7 @@ impl Default for TrainConfig {
             vmis_knn: Default::default(),
             gru4rec: Default::default(),
             bert4rec: Default::default(),
+            item_sides: Default::default(),
             text_neighbours: Default::default(),
             sasrec: Default::default(),
             blend: Default::default(),
@@ -136,6 +156,22 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
+    /// What the sequence models that are to be fitted want to know of the items.
+    pub fn inputs(&self) -> Inputs {
+        let mut wanted = Inputs::default();
+        let all = [
+            ("gru4rec", self.gru4rec.inputs),
+            ("bert4rec", self.bert4rec.inputs),
+            ("sasrec", self.sasrec.inputs),
+        ];
+        for (_, own) in all.iter().filter(|(name, _)| self.models.iter().any(|model| model == name)) {
+            wanted.text |= own.text;
+            wanted.category |= own.category;
+            wanted.price_band |= own.price_band;
+        }
+        wanted
+    }
+
     /// Checks what single values cannot: names, and numbers that must not be zero.
     ///
     /// # Errors
@@ -157,6 +193,12 @@ impl TrainConfig {
             Self { test_days: 0, .. } => zero("test_days", "at least one day must judge"),
             Self { k: 0, .. } => zero("k", "a list has at least one place"),
             Self { bootstrap_samples: 0, .. } => zero("bootstrap_samples", "an interval needs resamples"),
+            Self { item_sides: ItemSidesConfig { latent_width: 0, .. }, .. } => {
+                zero("item_sides.latent_width", "a vector has at least one number, such as 128")
+            }
+            Self { item_sides: ItemSidesConfig { price_bands: 0, .. }, .. } => {
+                zero("item_sides.price_bands", "there is at least one band, such as 10")
+            }
             _ => Ok(()),
         }
     }

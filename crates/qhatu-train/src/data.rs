@@ -7,14 +7,26 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use qhatu_models::text_neighbours::ItemVectors;
-use qhatu_models::{Interactions, Purchase, Vocabulary};
+use qhatu_models::{
+    Interactions, ItemSides, ItemVectors, Labels, Purchase, Vocabulary, category_path, price_bands,
+};
 use qhatu_schema::{Event, ItemId, LimaDay, UserId};
 use qhatu_store::Lake;
 use rustc_hash::{FxHashMap, FxHashSet};
 use sha2::{Digest, Sha256};
 
 use crate::error::TrainError;
+
+/// What the catalogue says of an item, as far as it does.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ItemSide {
+    /// A vector of its text; empty where there is none.
+    pub vector: Vec<f32>,
+    /// Its category as a path: see [`category_path`].
+    pub category: Option<String>,
+    /// Its price, in one currency for all items.
+    pub price: Option<f64>,
+}
 
 /// All purchases of a shop.
 #[derive(Debug, Clone)]
@@ -27,8 +39,8 @@ pub struct ShopData {
     pub purchases: Vec<Purchase>,
     /// SHA-256 over all purchases in order: the same data, the same fingerprint.
     pub fingerprint: String,
-    /// Vectors of the items' texts, where a text model made some.
-    pub item_vectors: Option<ItemVectors>,
+    /// What is said of the items, where a model takes it.
+    pub sides: Arc<ItemSides>,
 }
 
 impl ShopData {
@@ -67,40 +79,60 @@ impl ShopData {
         builder.finish()
     }
 
-    /// Adds vectors of the items' texts, all of `width` numbers. Items that nobody bought yet are numbered behind the
-    /// others, so that they can be recommended. A vector of another length is left out.
+    /// Adds what is said of the items. Those that nobody bought yet are numbered behind the others, so that they can be
+    /// recommended. A vector of another length than the first is left out; prices are put into `bands` of equally many
+    /// items.
     #[must_use]
-    pub fn with_item_vectors(mut self, width: usize, vectors: &BTreeMap<ItemId, Vec<f32>>) -> Self {
-        let cold = vectors.keys().filter(|item| self.vocabulary.idx(item).is_none()).cloned();
+    pub fn with_item_sides(mut self, said: &BTreeMap<ItemId, ItemSide>, bands: usize) -> Self {
+        let cold = said.keys().filter(|item| self.vocabulary.idx(item).is_none()).cloned();
         let items: Vec<ItemId> = self.vocabulary.items().iter().cloned().chain(cold).collect();
+        let nothing = ItemSide::default();
+        let sides: Vec<&ItemSide> = items.iter().map(|item| said.get(item).unwrap_or(&nothing)).collect();
         let mut hash = Sha256::new();
         hash.update(&self.fingerprint);
-        let mut values = Vec::with_capacity(items.len() * width);
-        for item in &items {
-            hash.update((item.as_str().len() as u64).to_le_bytes());
-            hash.update(item.as_str());
-            match vectors.get(item) {
-                Some(vector) if vector.len() == width => values.extend_from_slice(vector),
-                _ => values.resize(values.len() + width, 0.0),
+        for (item, side) in items.iter().zip(&sides) {
+            for text in [item.as_str(), side.category.as_deref().unwrap_or_default()] {
+                hash.update((text.len() as u64).to_le_bytes());
+                hash.update(text);
             }
+            hash.update(side.price.unwrap_or(-1.0).to_le_bytes());
+            side.vector.iter().for_each(|value| hash.update(value.to_le_bytes()));
         }
-        values.iter().for_each(|value| hash.update(value.to_le_bytes()));
         self.fingerprint = hex(&hash.finalize());
         self.vocabulary = Arc::new(Vocabulary::new(items));
-        self.item_vectors = Some(ItemVectors { width, values });
+        self.sides = Arc::new(item_sides(&sides, bands));
         self
     }
 
     /// What is known at `until` (ms): purchases strictly before.
     pub fn interactions(&self, until: i64) -> Interactions {
         let end = self.purchases.partition_point(|purchase| purchase.time < until);
-        Interactions::from_purchases(Arc::clone(&self.vocabulary), &self.purchases[..end], until)
+        let data = Interactions::from_purchases(Arc::clone(&self.vocabulary), &self.purchases[..end], until);
+        data.with_sides(Arc::clone(&self.sides))
     }
 
     /// One past the time of the last purchase, in milliseconds.
     pub fn end(&self) -> i64 {
         self.purchases.last().map_or(0, |purchase| purchase.time + 1)
     }
+}
+
+/// A part is there where something is known of any item.
+fn item_sides(sides: &[&ItemSide], bands: usize) -> ItemSides {
+    let width = sides.iter().map(|side| side.vector.len()).find(|length| *length > 0);
+    let vector = |side: &&ItemSide, width| match side.vector.len() == width {
+        true => side.vector.clone(),
+        false => vec![0.0; width],
+    };
+    let text = width.map(|width| {
+        let values = sides.iter().flat_map(|side| vector(side, width)).collect();
+        ItemVectors { width, values }
+    });
+    let path = |side: &&ItemSide| side.category.as_deref().map(category_path).unwrap_or_default();
+    let categories = Labels::new(&sides.iter().map(path).collect::<Vec<_>>());
+    let bands = price_bands(&sides.iter().map(|side| side.price).collect::<Vec<_>>(), bands);
+    let some = |labels: Labels| (labels.count() > 0).then_some(labels);
+    ItemSides { text, categories: some(categories), price_bands: some(bands) }
 }
 
 /// A purchase with its names.
@@ -150,7 +182,7 @@ impl Builder {
             let Some(item) = vocabulary.idx(&line.item) else { continue };
             purchases.push(Purchase { user: users.of(line.user), item, time: line.time, order });
         }
-        Ok(ShopData { vocabulary, users: users.names, purchases, fingerprint, item_vectors: None })
+        Ok(ShopData { vocabulary, users: users.names, purchases, fingerprint, sides: Arc::default() })
     }
 }
 

@@ -15,7 +15,7 @@ use qhatu_models::popularity::{self, Popularity};
 use qhatu_models::recent_popularity::RecentPopularity;
 use qhatu_models::sasrec::SasRec;
 use qhatu_models::sequence::{Context, Progress};
-use qhatu_models::text_neighbours::{self, ItemVectors, TextNeighbours};
+use qhatu_models::text_neighbours::{self, TextNeighbours};
 use qhatu_models::vmis_knn::VmisKnn;
 use qhatu_models::{Interactions, Recommender};
 use serde_json::{Value, json};
@@ -24,11 +24,11 @@ use crate::config::{LEARNED, TrainConfig};
 use crate::error::TrainError;
 use crate::pipeline::Step;
 
-/// Fits the model of a name; `vectors` are those of the items' texts, where there are any. One that takes many epochs
+/// Fits the model of a name. One that takes many epochs
 /// keeps a checkpoint in the file given, goes on from it, and tells how far it is.
 pub(crate) fn fit(
     name: &str,
-    (data, vectors): (&Interactions, Option<&ItemVectors>),
+    data: &Interactions,
     config: &TrainConfig,
     checkpoint: Option<&Path>,
     show: &mut dyn FnMut(Step),
@@ -42,7 +42,7 @@ pub(crate) fn fit(
         "ease" => Box::new(Ease::fit(data, &config.ease)?),
         "als" => Box::new(Als::fit(data, &config.als, config.seed)?),
         "text_neighbours" => {
-            let vectors = vectors.ok_or(TrainError::NoItemVectors)?.clone();
+            let vectors = data.sides.text.clone().ok_or(TrainError::NoItemVectors)?;
             let history_half_life_days = config.text_neighbours.history_half_life_days;
             let own = text_neighbours::Config { history_half_life_days };
             Box::new(TextNeighbours::fit(data, vectors, &own)?)

@@ -79,8 +79,7 @@ fn fit_or_load(
         return load_model(&file).map_err(damaged);
     }
     let checkpoint = task.work.join(format!("{name}-{stamp}.checkpoint"));
-    let vectors = task.data.item_vectors.as_ref();
-    let model = fit::fit(name, (&task.test.train, vectors), task.config, Some(&checkpoint), show)?;
+    let model = fit::fit(name, &task.test.train, task.config, Some(&checkpoint), show)?;
     write_atomic(&path, &model.save().to_bytes().map_err(ModelError::from)?)?;
     // The whole model stands; how far it was is of no more use.
     drop(fs::remove_file(checkpoint));
@@ -96,8 +95,7 @@ impl Task<'_> {
     ) -> Result<Box<dyn Recommender>, TrainError> {
         let all = self.data.interactions(self.data.end());
         let checkpoint = self.work.join(format!("{name}-{}.checkpoint", self.stamp(name, "all data")));
-        let model =
-            fit::fit(name, (&all, self.data.item_vectors.as_ref()), self.config, Some(&checkpoint), show)?;
+        let model = fit::fit(name, &all, self.config, Some(&checkpoint), show)?;
         drop(fs::remove_file(checkpoint));
         Ok(model)
     }

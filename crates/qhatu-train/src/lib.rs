@@ -12,12 +12,13 @@ pub mod propensity;
 mod search;
 mod split;
 
-pub use config::{LEARNED, MODELS, ON_DEMAND, OPTIONAL, Split, TextNeighboursConfig, TrainConfig};
-pub use data::ShopData;
+pub use config::{
+    ItemSidesConfig, LEARNED, MODELS, ON_DEMAND, OPTIONAL, Split, TextNeighboursConfig, TrainConfig,
+};
+pub use data::{ItemSide, ShopData};
 pub use error::TrainError;
 pub use judged::lists;
 pub use pipeline::{Outcome, Place, Step, evaluate, train};
 pub use qhatu_models::sequence::Progress;
-pub use qhatu_models::text_neighbours::ItemVectors;
 pub use search::{Found, Grid, SearchConfig, Trial, search};
 pub use split::{Asked, TestSet};

@@ -210,7 +210,7 @@ impl Search<'_> {
     ) -> Result<BTreeMap<String, f64>, TrainError> {
         let config = with_settings(self.config, name, settings)?;
         let train = of_share(&self.validation.train, share);
-        let model = fit::fit(name, (&train, self.data.item_vectors.as_ref()), &config, None, self.show)?;
+        let model = fit::fit(name, &train, &config, None, self.show)?;
         let lists = [lists(name, &*model, &self.validation, self.config.k)];
         let catalogue = Catalogue { shares: &[], buyers: &[], categories: None };
         let settings = Settings { k: self.config.k, bootstrap_samples: 0, seed: self.config.seed };
@@ -258,7 +258,7 @@ fn before_test(data: &ShopData, test: &TestSet) -> ShopData {
         users: data.users.clone(),
         purchases,
         fingerprint: data.fingerprint.clone(),
-        item_vectors: data.item_vectors.clone(),
+        sides: Arc::clone(&data.sides),
     }
 }
 
@@ -276,7 +276,8 @@ fn of_share(data: &Interactions, share: f64) -> Interactions {
         place < share
     };
     let sequences = data.sequences.iter().filter(|sequence| is_in(sequence.user.0)).cloned().collect();
-    Interactions { vocabulary: Arc::clone(&data.vocabulary), sequences, until: data.until }
+    let (vocabulary, sides) = (Arc::clone(&data.vocabulary), Arc::clone(&data.sides));
+    Interactions { vocabulary, sequences, until: data.until, sides }
 }
 
 /// The shares of the shoppers, smallest first: as many steps as leave one of `trials`, at most three.

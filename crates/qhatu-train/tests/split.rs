@@ -6,7 +6,7 @@ use std::fs;
 
 use qhatu_models::{History, TensorFile, load_model};
 use qhatu_schema::{Event, ItemId, Timestamp};
-use qhatu_train::{MODELS, ShopData, Split, TestSet, TrainConfig, evaluate};
+use qhatu_train::{ItemSide, MODELS, ShopData, Split, TestSet, TrainConfig, evaluate};
 use tempfile::TempDir;
 
 const DAY: i64 = 86_400_000;
@@ -90,7 +90,17 @@ fn a_title_brings_an_item_that_nobody_bought_into_the_lists() {
     let config = TrainConfig { bootstrap_samples: 1, models, ..TrainConfig::default() };
     let refused = evaluate(&plain, &config, work.path(), "test", &mut |_| {}).unwrap_err();
     assert!(refused.to_string().contains("[train.text_neighbours] model"), "{refused}");
-    let data = plain.clone().with_item_vectors(2, &vectors);
+    let said: BTreeMap<ItemId, ItemSide> = vectors
+        .into_iter()
+        .map(|(item, vector)| (item, ItemSide { vector, category: Some("A > B".into()), price: Some(1.5) }))
+        .collect();
+    let data = plain.clone().with_item_sides(&said, 10);
+    assert_eq!(data.sides.categories.as_ref().unwrap().count(), 2);
+    assert_eq!(data.sides.price_bands.as_ref().unwrap().count(), 1);
+    assert!(
+        plain.sides.text.is_none()
+            && plain.clone().with_item_sides(&BTreeMap::new(), 10).sides == plain.sides
+    );
     assert_ne!(data.fingerprint, plain.fingerprint);
     let known = plain.vocabulary.items();
     assert_eq!(&data.vocabulary.items()[..known.len()], known);

@@ -58,7 +58,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Fault> {
         None => ShopData::from_lake(&lake)?,
     };
     // What the catalogue holds today was not for sale then.
-    let data = shop.with_titles(data, args.until.is_none())?;
+    let data = shop.with_sides(data, args.until.is_none())?;
     let config = &shop.project.config.train;
     let mut stages = Stages::default();
     let report = qhatu_train::evaluate(&data, config, &shop.paths.work_dir(), CODE_VERSION, &mut |step| {

@@ -1,14 +1,15 @@
 //! A project's stores, opened once for a command.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use qhatu_features::Declarations;
 use qhatu_registry::Registry;
-use qhatu_schema::Item;
+use qhatu_schema::{ItemId, Money};
 use qhatu_store::{Catalogue, Documents, EventLog, Lake, Paths, open_documents, open_event_log};
-use qhatu_text::TextEncoder;
-use qhatu_train::{OPTIONAL, Place, ShopData};
+use qhatu_text::{LatentSemantics, TextEncoder};
+use qhatu_train::{ItemSide, OPTIONAL, Place, ShopData};
 
 use crate::config::Project;
 use crate::fault::Fault;
@@ -53,26 +54,55 @@ impl Shop {
     }
 
     pub(crate) fn data(&self) -> Result<ShopData, Fault> {
-        self.with_titles(ShopData::from_lake(&self.lake()?)?, true)
+        self.with_sides(ShopData::from_lake(&self.lake()?)?, true)
     }
 
-    /// The data with the vectors of the catalogue's titles, where a model that is to be fitted reads them; `cold` ones
+    /// The data with what the catalogue says of the items, as far as a model that is to be fitted takes it; of `cold` ones
     /// too, which nobody bought yet.
-    pub(crate) fn with_titles(&self, data: ShopData, cold: bool) -> Result<ShopData, Fault> {
+    pub(crate) fn with_sides(&self, data: ShopData, cold: bool) -> Result<ShopData, Fault> {
         let config = &self.project.config.train;
-        let folder = &config.text_neighbours.model;
-        if folder.is_empty() || !config.models.iter().any(|name| OPTIONAL.contains(&name.as_str())) {
+        let (wanted, folder) = (config.inputs(), &config.text_neighbours.model);
+        let reads_titles = config.models.iter().any(|name| OPTIONAL.contains(&name.as_str()));
+        let text = wanted.text || (reads_titles && !folder.is_empty());
+        if !(text || wanted.category || wanted.price_band) {
             return Ok(data);
         }
-        let encoder = TextEncoder::read(&self.project.root.join(folder))?;
         let mut items = self.catalogue().items()?;
-        let is_read = |item: &Item| cold || data.vocabulary.idx(&item.item_id).is_some();
-        items.retain(|item| !item.title.trim().is_empty() && is_read(item));
-        let titles: Vec<&str> = items.iter().map(|item| item.title.as_str()).collect();
-        let vectors = encoder.encode(&titles)?;
-        let each = vectors.chunks_exact(encoder.width()).map(<[f32]>::to_vec);
-        let vectors = items.iter().map(|item| item.item_id.clone()).zip(each).collect();
-        Ok(data.with_item_vectors(encoder.width(), &vectors))
+        items.retain(|item| cold || data.vocabulary.idx(&item.item_id).is_some());
+        let mut said: BTreeMap<ItemId, ItemSide> = BTreeMap::new();
+        for item in &items {
+            let category = item.category.clone().filter(|_| wanted.category);
+            let price = item.price.filter(|_| wanted.price_band).map(Money::units);
+            let side = ItemSide { vector: Vec::new(), category, price };
+            if text || side.category.is_some() || side.price.is_some() {
+                said.insert(item.item_id.clone(), side);
+            }
+        }
+        if text {
+            items.retain(|item| !item.title.trim().is_empty());
+            let titles: Vec<&str> = items.iter().map(|item| item.title.as_str()).collect();
+            let (width, vectors) = self.title_vectors(&titles)?;
+            for (item, vector) in items.iter().zip(vectors.chunks_exact(width.max(1))) {
+                said.entry(item.item_id.clone()).or_default().vector = vector.to_vec();
+            }
+            said.retain(|_, side| *side != ItemSide::default());
+        }
+        Ok(data.with_item_sides(&said, config.item_sides.price_bands))
+    }
+
+    /// Vectors of titles and their width: by the text model that the configuration names, or by what words occur together.
+    fn title_vectors(&self, titles: &[&str]) -> Result<(usize, Vec<f32>), Fault> {
+        let config = &self.project.config.train;
+        match config.text_neighbours.model.as_str() {
+            "" => {
+                let space = LatentSemantics::fit(titles, config.item_sides.latent_width, config.seed);
+                Ok((space.width(), space.encode(titles)))
+            }
+            folder => {
+                let encoder = TextEncoder::read(&self.project.root.join(folder))?;
+                Ok((encoder.width(), encoder.encode(titles)?))
+            }
+        }
     }
 
     pub(crate) fn declarations(&self) -> Result<Arc<Declarations>, Fault> {

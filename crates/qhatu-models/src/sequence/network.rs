@@ -176,6 +176,11 @@ impl Network {
         &self.norm
     }
 
+    /// Where the rows of query token and items lie.
+    pub(super) fn item_rows(&self) -> Slot {
+        self.items
+    }
+
     /// The vectors of query token and items.
     pub(super) fn items<'a>(&self, parameters: &'a [f32]) -> &'a [f32] {
         self.items.of(parameters)

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::inputs::Inputs;
 use crate::error::ModelError;
 use qhatu_nn::operation::recurrent::Cell;
 
@@ -122,6 +123,8 @@ pub struct Settings {
     pub item_dropout_prob: f32,
     /// How a history is read.
     pub reading: Reading,
+    /// What an item is known by.
+    pub inputs: Inputs,
     /// What reads it.
     pub encoder: Encoder,
     /// What is learned.
@@ -142,6 +145,7 @@ impl Settings {
     /// Refuses what makes no sense.
     pub(super) fn check(&self) -> Result<(), ModelError> {
         self.check_network()?;
+        self.check_inputs()?;
         self.check_objective()?;
         self.check_learning()
     }
@@ -187,6 +191,21 @@ impl Settings {
         }
         if !share(self.hidden_dropout_prob) {
             return self.fault("hidden_dropout_prob", self.hidden_dropout_prob, "0 to below 1");
+        }
+        Ok(())
+    }
+
+    fn check_inputs(&self) -> Result<(), ModelError> {
+        let Inputs { item_id, id_dropout_prob, .. } = self.inputs;
+        if !share(id_dropout_prob) {
+            return self.fault("inputs.id_dropout_prob", id_dropout_prob, "0 to below 1, such as 0.2");
+        }
+        if id_dropout_prob > 0.0 && !self.inputs.has_sides() {
+            let hint = "with text, category or price_band beside the item's own vector only; set it to 0";
+            return self.fault("inputs.id_dropout_prob", id_dropout_prob, hint);
+        }
+        if !item_id && !self.inputs.has_sides() {
+            return self.fault("inputs.item_id", item_id, "true, or one of text, category and price_band is");
         }
         Ok(())
     }

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use super::checkpoint::Checkpoint;
 use super::example::Example;
+use super::inputs::{Moment, Rows};
 use super::network::{Network, Space};
 use super::settings::Settings;
 use super::trend::{Trend, combined};
@@ -94,6 +95,8 @@ struct Lesson {
     examples: Vec<Example>,
     trend: Trend,
     until: i64,
+    /// The items, from item 1, that nobody bought.
+    cold: Vec<bool>,
 }
 
 /// A shopper of the validation period.
@@ -127,6 +130,9 @@ struct Trainer<'a> {
     settings: &'a Settings,
     seed: u64,
     network: Network,
+    /// How an item's row comes of its parts, and room for the parameters with such rows.
+    rows: Rows<'a>,
+    whole: Vec<f32>,
     spaces: Vec<Space>,
     gradients: Vec<f32>,
     begun: Instant,
@@ -141,11 +147,14 @@ pub(super) fn train(
     context: &mut Context,
 ) -> Result<(Network, Parameters, Vec<f32>), ModelError> {
     let learning = &settings.learning;
-    let (network, _) = Network::new(settings, data.items(), Stream::new(seed));
+    let (network, mut parameters) = Network::new(settings, data.items(), Stream::new(seed));
+    let rows = Rows::new((&network, &mut parameters), settings, data, Stream::new(seed))?;
     let mut trainer = Trainer {
         settings,
         seed,
         network,
+        rows,
+        whole: Vec::new(),
         spaces: (0..learning.parts).map(|_| Space::default()).collect(),
         gradients: Vec::new(),
         begun: Instant::now(),
@@ -154,14 +163,14 @@ pub(super) fn train(
     let start = data.until.saturating_sub((learning.validation_days * DAY_MS) as i64);
     let asked = asked(data, start, settings);
     let mut trained =
-        trainer.begin(data, State { refit: asked.len() < FEWEST_TO_VALIDATE, ..State::default() });
+        trainer.begin(&parameters, State { refit: asked.len() < FEWEST_TO_VALIDATE, ..State::default() });
     let checkpoint = Checkpoint::new(context.checkpoint, data, settings, seed);
     checkpoint.load(&mut trained)?;
     if !trained.state.refit {
         let lesson = Lesson::new(&data.before(start), settings);
         while !trainer.is_over(&trained.state) {
             trainer.epoch(&lesson, &mut trained, context)?;
-            let found = trainer.validate(&asked, &lesson.trend, &trained.averaged());
+            let found = trainer.validate(&asked, &lesson, &trained.averaged());
             if trained.state.note(found) && !learning.refit {
                 trained.best = Some(trained.average.values().to_vec());
             }
@@ -170,9 +179,10 @@ pub(super) fn train(
         if let Some(best) = trained.best {
             trained.parameters.values_mut().copy_from_slice(&best);
             let latest = Trend::of(data, settings).latest().to_vec();
-            return Ok((trainer.network, trained.parameters, latest));
+            let parameters = trainer.finished(data, &lesson, &trained.parameters);
+            return Ok((trainer.network, parameters, latest));
         }
-        trained = trainer.begin(data, State { refit: true, epoch: 0, ..trained.state });
+        trained = trainer.begin(&parameters, State { refit: true, epoch: 0, ..trained.state });
     }
     let lesson = Lesson::new(data, settings);
     let epochs = trained.state.best.map_or(learning.epochs, |(epoch, _)| epoch);
@@ -181,7 +191,8 @@ pub(super) fn train(
         trained.state.epoch += 1;
         checkpoint.save(&trained)?;
     }
-    Ok((trainer.network, trained.averaged(), lesson.trend.latest().to_vec()))
+    let parameters = trainer.finished(data, &lesson, &trained.averaged());
+    Ok((trainer.network, parameters, lesson.trend.latest().to_vec()))
 }
 
 impl State {
@@ -207,7 +218,13 @@ impl Lesson {
             Example::new(&history, data.items(), settings, false)
         };
         let examples = data.sequences.iter().map(example).collect();
-        Self { examples, trend: Trend::of(data, settings), until: data.until }
+        let mut cold = vec![true; data.items()];
+        data.sequences.iter().flat_map(|sequence| &sequence.items).for_each(|i| cold[i.row() - 1] = false);
+        Self { examples, trend: Trend::of(data, settings), until: data.until, cold }
+    }
+
+    fn moment(&self, training: Option<Stream>) -> Moment<'_> {
+        Moment { cold: &self.cold, training }
     }
 
     /// What a query of a time weighs.
@@ -239,14 +256,24 @@ fn asked(data: &Interactions, start: i64, settings: &Settings) -> Vec<Asked> {
 
 impl Trainer<'_> {
     /// Before the first epoch.
-    fn begin(&self, data: &Interactions, state: State) -> Trained {
-        let (_, parameters) = Network::new(self.settings, data.items(), Stream::new(self.seed));
+    fn begin(&self, parameters: &Parameters, state: State) -> Trained {
+        let parameters = parameters.clone();
         let learning = &self.settings.learning;
         let optimizer =
             AdamWConfig { beta2: 0.98, weight_decay: learning.weight_decay, ..Default::default() };
         let average = Ema::new(parameters.values(), learning.ema_decay);
         let optimizer = AdamW::new(&parameters, optimizer);
         Trained { state, optimizer, parameters, average, best: None }
+    }
+
+    /// The parameters of the network alone, with the rows that came of the items' parts.
+    fn finished(&self, data: &Interactions, lesson: &Lesson, parameters: &Parameters) -> Parameters {
+        let (_, mut own) = Network::new(self.settings, data.items(), Stream::new(self.seed));
+        let mut room = Vec::new();
+        let whole = self.rows.whole(parameters.values(), lesson.moment(None), &mut room);
+        let length = own.len();
+        own.values_mut().copy_from_slice(&whole[..length]);
+        own
     }
 
     fn is_over(&self, state: &State) -> bool {
@@ -324,7 +351,9 @@ impl Trainer<'_> {
         if total <= 0.0 {
             return (0.0, 0.0);
         }
-        let (network, parameters) = (&self.network, trained.parameters.values());
+        let moment = lesson.moment(Some(stream.child(u64::MAX - 1)));
+        let parameters = self.rows.whole(trained.parameters.values(), moment, &mut self.whole);
+        let network = &self.network;
         let bias = network.item_bias().of(parameters);
         let factors = network.trend().map_or(&[][..], |slot| slot.of(parameters));
         let biases = lesson.trend.biases(bias, factors);
@@ -347,7 +376,8 @@ impl Trainer<'_> {
             let found: Vec<f64> = numbered.map(|(part, both)| work((first + part, both))).collect();
             losses += found.iter().sum::<f64>();
         }
-        self.add_up(parameters.len());
+        self.add_up(trained.parameters.len());
+        self.rows.backward(&mut self.gradients, moment);
         let scale = clip::scale(clip::global_norm(&self.gradients), learning.max_grad_norm);
         let rate = Schedule {
             peak: learning.learning_rate,
@@ -376,10 +406,12 @@ impl Trainer<'_> {
     }
 
     /// NDCG@10 of everything bought, and of what is new.
-    fn validate(&self, asked: &[Asked], trend: &Trend, parameters: &Parameters) -> [f64; 2] {
-        let bias = self.network.item_bias().of(parameters.values());
-        let factors = self.network.trend().map_or(&[][..], |slot| slot.of(parameters.values()));
-        let biases: Vec<f32> = combined(trend.latest(), bias, factors).collect();
+    fn validate(&self, asked: &[Asked], lesson: &Lesson, parameters: &Parameters) -> [f64; 2] {
+        let mut room = Vec::new();
+        let parameters = self.rows.whole(parameters.values(), lesson.moment(None), &mut room);
+        let bias = self.network.item_bias().of(parameters);
+        let factors = self.network.trend().map_or(&[][..], |slot| slot.of(parameters));
+        let biases: Vec<f32> = combined(lesson.trend.latest(), bias, factors).collect();
         let room = || (Space::default(), Vec::new());
         let figures: Vec<Vec<[Option<f64>; 2]>> = asked
             .par_chunks(ASKED)
@@ -390,7 +422,7 @@ impl Trainer<'_> {
                     scores.extend_from_slice(&biases);
                 }
                 let examples: Vec<&Example> = asked.iter().map(|asked| &asked.example).collect();
-                self.network.logits(parameters.values(), &examples, space, scores);
+                self.network.logits(parameters, &examples, space, scores);
                 asked.iter().zip(scores.chunks_exact(biases.len() + 1)).map(judged).collect()
             })
             .collect();

@@ -1,0 +1,160 @@
+//! Amazon Beauty by leave-one-out: SASRec by items' own vectors alone and with titles and categories, and its mixture with
+//! the decayed Markov model, which is the peer; three seeds. Dates have day resolution and within a day the published order is
+//! that of the shop's numbers, so test items of the same day as the item before are told apart from those of a later
+//! one (see `crates/qhatu-models/examples/leave_one_out.rs`).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::{Row, Spread};
+use crate::process;
+
+const DATA: &str = "../shared/data/amazon_beauty";
+const SEEDS: [&str; 3] = ["1", "2", "3"];
+const WIDTH: &str = "128";
+/// NDCG@10 to be reached over all.
+const NDCG: f64 = 0.065;
+/// Settings over those of the papers, for all of the sequences of a data set as sparse as this.
+const SETTINGS: &str = r#""max_length":50,"batch_size":128,"hidden_dropout_prob":0.5,"learning_rate":0.002,"ema_decay":0.99,"patience":3"#;
+const TITLES: &str = r#""inputs":{"text":true,"category":true,"id_dropout_prob":0.1}"#;
+
+/// What one run printed: NDCG@10 by what was asked, such as `test`, `slice cold` or `mixture-slice cold`, and the cases.
+type Figures = BTreeMap<String, (f64, String)>;
+
+/// Where everything lies.
+struct Place<'a> {
+    root: &'a Path,
+    folder: PathBuf,
+    examples: PathBuf,
+}
+
+pub(crate) fn run(root: &Path) -> Result<Vec<Row>, String> {
+    if !root.join(DATA).exists() {
+        return Err(format!("{DATA} is not there; it may be read, not kept"));
+    }
+    for (package, example) in [("qhatu-models", "leave_one_out"), ("qhatu-text", "title_vectors")] {
+        process::run(
+            root,
+            "cargo",
+            &["build", "--release", "--locked", "-p", package, "--example", example],
+        )?;
+    }
+    let examples = super::binary(root).with_file_name("examples");
+    let place = Place { root, folder: root.join("target/bench/beauty"), examples };
+    std::fs::create_dir_all(&place.folder).map_err(|error| error.to_string())?;
+    let folder = place.folder.to_string_lossy().into_owned();
+    process::run(root, "python3", &["benches/peers/beauty_lines.py", DATA, &folder])?;
+    let vectors = place.examples.join("title_vectors");
+    place.shell(&format!("{} {WIDTH} < {folder}/titles.txt > {folder}/text.f32", vectors.display()))?;
+    let markov = place.measured("decayed_markov", "{}", "1")?;
+    let seeds = |settings: &str| -> Result<Vec<Figures>, String> {
+        SEEDS.iter().map(|seed| place.measured("sasrec", settings, seed)).collect()
+    };
+    let ids = seeds(&format!("{{{SETTINGS}}}"))?;
+    let titles = seeds(&format!("{{{SETTINGS},{TITLES}}}"))?;
+    Ok(rows(&markov, &ids, &titles))
+}
+
+impl Place<'_> {
+    fn shell(&self, command: &str) -> Result<String, String> {
+        let (text, well) =
+            process::run_shown(self.root, "sh", &["-c", command], &[("RAYON_NUM_THREADS", "2")])?;
+        if well { Ok(text) } else { Err(format!("{command} failed; what it said stands above")) }
+    }
+
+    fn measured(&self, model: &str, settings: &str, seed: &str) -> Result<Figures, String> {
+        let folder = self.folder.display();
+        // Each run begins anew: no model of an earlier one may be taken for it.
+        let kept = ["model.safetensors", "model.checkpoint"].map(|name| self.folder.join(name));
+        kept.iter().for_each(|path| drop(std::fs::remove_file(path)));
+        let program = self.examples.join("leave_one_out");
+        let command =
+            format!("{} {model} '{settings}' {seed} {folder} < {folder}/sequences.tsv", program.display());
+        read(&self.shell(&command)?)
+    }
+}
+
+fn read(text: &str) -> Result<Figures, String> {
+    let mut figures = Figures::new();
+    for line in text.lines() {
+        let parts: Vec<&str> = line.split('\t').collect();
+        let number = |place: usize| -> Result<f64, String> {
+            let part: &str = parts.get(place).copied().unwrap_or_default();
+            part.parse().map_err(|_| format!("no number at place {place} of {line:?}"))
+        };
+        let (name, ndcg) = match parts[..] {
+            ["test", ..] => ("test".to_owned(), number(1)?),
+            ["mixture", ..] => ("mixture".to_owned(), number(2)?),
+            [what @ ("slice" | "mixture-slice"), slice, ..] => (format!("{what} {slice}"), number(2)?),
+            _ => continue,
+        };
+        figures.insert(name, (ndcg, parts.get(4).copied().unwrap_or_default().to_owned()));
+    }
+    Ok(figures)
+}
+
+/// The middle, least and most of a figure over the seeds.
+fn of(found: &[Figures], name: &str) -> Spread {
+    let values: Vec<f64> = found.iter().filter_map(|figures| figures.get(name)).map(|own| own.0).collect();
+    Spread::of(&values)
+}
+
+fn rows(markov: &Figures, ids: &[Figures], titles: &[Figures]) -> Vec<Row> {
+    let peer = |name: &str| of(std::slice::from_ref(markov), name);
+    let mut rows = Vec::new();
+    let overall = of(titles, "mixture");
+    let mean = titles.iter().filter_map(|own| own.get("mixture")).map(|own| own.0).sum::<f64>();
+    let mean = mean / titles.len().max(1) as f64;
+    rows.push(Row {
+        what: "mixture of SASRec with titles and the Markov model, all test items".to_owned(),
+        goal: format!("≥ {NDCG}, mean of the seeds"),
+        reached: Some(mean >= NDCG),
+        ..row(overall, Some(("decayed Markov", peer("test"))))
+    });
+    for (own, what) in [(ids, "SASRec by ids alone"), (titles, "SASRec with titles")] {
+        let against = Some(("decayed Markov", peer("test")));
+        rows.push(Row { what: format!("{what}, all test items"), ..row(of(own, "test"), against) });
+    }
+    let slices = [
+        ("same_day", "test items of the same day as the item before"),
+        ("later_day", "test items of a later day"),
+        ("cold", "test items learned from least often (half)"),
+        ("warm", "the other half"),
+        ("unseen", "test items never learned from"),
+        ("few_events", "users with at most 3 events to learn from"),
+        ("more_events", "users with more"),
+    ];
+    for (slice, words) in slices {
+        let name = format!("slice {slice}");
+        let cases = markov.get(&name).map_or("", |own| own.1.as_str());
+        let words = format!("{words} ({cases} cases)");
+        let (sequence, alone, base) = (of(titles, &name), of(ids, &name), peer(&name));
+        let mixture = of(titles, &format!("mixture-{name}"));
+        let mut best = row(mixture, Some(("decayed Markov", base)));
+        if slice == "later_day" {
+            best.goal = "above the Markov model".to_owned();
+            best.reached = Some(mixture.min > base.max);
+        }
+        rows.push(Row { what: format!("mixture, {words}"), ..best });
+        let mut with = row(sequence, Some(("SASRec by ids alone", alone)));
+        if slice == "cold" {
+            with.goal = "above ids alone".to_owned();
+            with.reached = Some(sequence.min > alone.max);
+        }
+        rows.push(Row { what: format!("SASRec with titles, {words}"), ..with });
+    }
+    rows
+}
+
+fn row(ours: Spread, peer: Option<(&str, Spread)>) -> Row {
+    let ratio = peer.filter(|(_, peer)| peer.median > 0.0).map(|(_, peer)| ours.median / peer.median);
+    Row {
+        what: String::new(),
+        unit: "NDCG@10".to_owned(),
+        ours,
+        peer: peer.map(|(name, peer)| (name.to_owned(), peer)),
+        ratio,
+        goal: "reported".to_owned(),
+        reached: None,
+    }
+}
