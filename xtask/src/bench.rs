@@ -1,6 +1,9 @@
 //! `cargo xtask bench NAME`: ours against a peer, interleaved in one run on the same data, printed
 //! with the spread and kept as JSON in `benches/results/`, from which `docs/reference/benchmarks.md`
 //! is made. A benchmark never fails a test run: a ratio below its goal is written down, not hidden.
+//!
+//! NAME may be a group too: `quality`, `speed`, or `all`. Of a group, one that cannot run here (a data set that may be
+//! read but not kept is not there, a peer cannot be installed) is named in the end, and the others are run.
 
 mod asked;
 mod beauty;
@@ -13,6 +16,7 @@ mod http;
 mod import;
 mod knn;
 mod load;
+mod neural;
 mod page;
 mod sasrec;
 mod scan;
@@ -33,42 +37,142 @@ pub(crate) use self::import::{binary, target};
 pub(crate) use self::server::Server;
 use crate::process;
 
-/// Name, what it measures, and how.
-type Bench = (&'static str, &'static str, fn(&Path) -> Result<Vec<Row>, String>);
+/// A benchmark.
+struct Bench {
+    name: &'static str,
+    /// What it measures.
+    about: &'static str,
+    group: Group,
+    run: fn(&Path) -> Result<Vec<Row>, String>,
+}
+
+/// The groups that are run by one name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Group {
+    /// How well models say what comes.
+    Quality,
+    /// How fast something is.
+    Speed,
+    /// Both of them.
+    Both,
+    /// What only a decision was made by.
+    Neither,
+}
+
+impl Group {
+    fn is_in(self, name: &str) -> bool {
+        match name {
+            "all" => true,
+            "quality" => matches!(self, Self::Quality | Self::Both),
+            "speed" => matches!(self, Self::Speed | Self::Both),
+            _ => false,
+        }
+    }
+}
 
 const BENCHES: &[Bench] = &[
-    ("import", "file import, Online Retail CSV, against pandas", import::run),
-    ("features", "features before each event of a log, against DuckDB", features::run),
-    ("ingest", "durable ingest over HTTP, batches of 500 and of 1", http::ingest),
-    (
-        "latency",
-        "recommendations over HTTP at 1,000 requests a second, events arriving meanwhile",
-        http::latency,
-    ),
-    ("knn", "session-kNN: the kernel against the published algorithm, and over HTTP", knn::run),
-    ("swap", "a model swap under 500 requests a second", swap::run),
-    ("engines", "embedded engines for the event log, in turns, behind the same group commit", engines::run),
-    ("quality", "the demo's models on its time split, three seeds", demo::quality),
-    (
-        "bert",
-        "BERT of MiniLM-L6's shape: encoding and a step of fine-tuning, against PyTorch and ONNX Runtime",
-        bert::run,
-    ),
-    ("scan", "exact search of the best items by inner product, against FAISS's flat index", scan::run),
-    ("steps", "training steps of SASRec, GRU and LSTM, against PyTorch", steps::run),
-    ("sasrec", "SASRec on MovieLens-1M by leave-one-out, against RecTools", sasrec::run),
-    (
-        "beauty",
-        "SASRec with and without titles on Amazon Beauty by leave-one-out, against decayed Markov",
-        beauty::run,
-    ),
-    ("trees", "trees on Online Shoppers against LightGBM, XGBoost and scikit-learn, same folds", trees::run),
-    (
-        "cold",
-        "items that nobody bought before, found by their titles, against BM25 and popularity",
-        cold::run,
-    ),
-    ("demo", "the demo from the built binary to printed recommendations", demo::time),
+    Bench {
+        name: "online_retail",
+        about: "the demo's models on its time split, three seeds",
+        group: Group::Quality,
+        run: demo::quality,
+    },
+    Bench {
+        name: "sasrec",
+        about: "SASRec on MovieLens-1M by leave-one-out, against RecTools",
+        group: Group::Both,
+        run: sasrec::run,
+    },
+    Bench {
+        name: "beauty",
+        about: "SASRec with and without titles on Amazon Beauty by leave-one-out, against decayed Markov",
+        group: Group::Quality,
+        run: beauty::run,
+    },
+    Bench {
+        name: "cold",
+        about: "items that nobody bought before, found by their titles, against BM25 and popularity",
+        group: Group::Quality,
+        run: cold::run,
+    },
+    Bench {
+        name: "trees",
+        about: "trees on Online Shoppers against LightGBM, XGBoost and scikit-learn, same folds",
+        group: Group::Both,
+        run: trees::run,
+    },
+    Bench {
+        name: "bert",
+        about: "BERT of MiniLM-L6's shape: encoding and a step of fine-tuning, against PyTorch and ONNX Runtime",
+        group: Group::Speed,
+        run: bert::run,
+    },
+    Bench {
+        name: "steps",
+        about: "training steps of SASRec, GRU and LSTM, against PyTorch",
+        group: Group::Speed,
+        run: steps::run,
+    },
+    Bench {
+        name: "scan",
+        about: "exact search of the best items by inner product, against FAISS's flat index",
+        group: Group::Speed,
+        run: scan::run,
+    },
+    Bench {
+        name: "import",
+        about: "file import, Online Retail CSV, against pandas",
+        group: Group::Speed,
+        run: import::run,
+    },
+    Bench {
+        name: "features",
+        about: "features before each event of a log, against DuckDB",
+        group: Group::Speed,
+        run: features::run,
+    },
+    Bench {
+        name: "ingest",
+        about: "durable ingest over HTTP, batches of 500 and of 1",
+        group: Group::Speed,
+        run: http::ingest,
+    },
+    Bench {
+        name: "latency",
+        about: "recommendations over HTTP at 1,000 requests a second, events arriving meanwhile",
+        group: Group::Speed,
+        run: http::latency,
+    },
+    Bench {
+        name: "neural",
+        about: "recommendations of sasrec over 100,000 items over HTTP at 1,000 requests a second, events arriving meanwhile",
+        group: Group::Speed,
+        run: neural::run,
+    },
+    Bench {
+        name: "knn",
+        about: "session-kNN: the kernel against the published algorithm, and over HTTP",
+        group: Group::Speed,
+        run: knn::run,
+    },
+    Bench {
+        name: "swap",
+        about: "a model swap under 500 requests a second",
+        group: Group::Speed,
+        run: swap::run,
+    },
+    Bench {
+        name: "demo",
+        about: "the demo from the built binary to printed recommendations",
+        group: Group::Speed,
+        run: demo::time,
+    },
+    Bench {
+        name: "engines",
+        about: "embedded engines for the event log, in turns, behind the same group commit",
+        group: Group::Neither,
+        run: engines::run,
+    },
 ];
 
 /// One figure of ours, with the peer's beside it where there is one.
@@ -124,30 +228,41 @@ pub(crate) struct Outcome {
     pub(crate) rows: Vec<Row>,
 }
 
-/// Runs the named benchmark, or all.
+/// Runs the named benchmark, or those of a group.
 pub(crate) fn run(root: &Path, name: &str) -> Result<(), String> {
     if name == "page" {
         return page::write(root);
     }
-    let chosen: Vec<&Bench> = BENCHES.iter().filter(|bench| name == "all" || bench.0 == name).collect();
+    let chosen: Vec<&Bench> =
+        BENCHES.iter().filter(|bench| bench.name == name || bench.group.is_in(name)).collect();
     if chosen.is_empty() {
         let names: Vec<String> =
-            BENCHES.iter().map(|(name, about, _)| format!("  {name:12} {about}")).collect();
+            BENCHES.iter().map(|bench| format!("  {:14} {}", bench.name, bench.about)).collect();
         return Err(format!(
-            "there is no benchmark {name:?}; there are all of them as `all`, and\n{}",
+            "there is no benchmark {name:?}; there are the groups quality, speed and all, and\n{}",
             names.join("\n")
         ));
     }
-    if chosen.iter().any(|bench| bench.0 != "engines") {
+    if chosen.iter().any(|bench| bench.name != "engines") {
         process::run(root, "cargo", &["build", "--release", "--locked", "-p", "qhatu"])?;
     }
-    for (name, about, bench) in chosen {
-        eprintln!("== bench {name}: {about}");
-        let rows = bench(root)?;
-        print_rows(&rows);
-        keep(root, name, about, rows)?;
-    }
-    page::write(root)
+    let failed: Vec<String> = chosen
+        .iter()
+        .filter_map(|bench| {
+            let fault = run_one(root, bench).err()?;
+            eprintln!("== bench {}: {fault}", bench.name);
+            Some(format!("{}: {fault}", bench.name))
+        })
+        .collect();
+    page::write(root)?;
+    if failed.is_empty() { Ok(()) } else { Err(format!("not run to the end: {}", failed.join("; "))) }
+}
+
+fn run_one(root: &Path, bench: &Bench) -> Result<(), String> {
+    eprintln!("== bench {}: {}", bench.name, bench.about);
+    let rows = (bench.run)(root)?;
+    print_rows(&rows);
+    keep(root, bench, rows)
 }
 
 #[expect(clippy::print_stdout, reason = "the figures are this program's answer")]
@@ -170,10 +285,10 @@ fn print_rows(rows: &[Row]) {
     }
 }
 
-fn keep(root: &Path, name: &str, about: &str, rows: Vec<Row>) -> Result<(), String> {
+fn keep(root: &Path, bench: &Bench, rows: Vec<Row>) -> Result<(), String> {
     let outcome = Outcome {
-        name: name.to_owned(),
-        about: about.to_owned(),
+        name: bench.name.to_owned(),
+        about: bench.about.to_owned(),
         date: process::read(root, "date", &["-u", "+%Y-%m-%d"])?.trim().to_owned(),
         machine: machine(),
         commit: process::read(root, "git", &["rev-parse", "--short", "HEAD"])?.trim().to_owned(),
@@ -182,7 +297,7 @@ fn keep(root: &Path, name: &str, about: &str, rows: Vec<Row>) -> Result<(), Stri
     let folder = root.join("benches/results");
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let text = serde_json::to_string_pretty(&outcome).map_err(|error| error.to_string())?;
-    let path = folder.join(format!("{name}.json"));
+    let path = folder.join(format!("{}.json", bench.name));
     std::fs::write(&path, text + "\n").map_err(|error| format!("{}: {error}", path.display()))
 }
 

@@ -17,9 +17,9 @@
 //! λ 10: .270, .273 and .263 on all (UCI Online Retail, NDCG@10 on all / new of the 28 days from 2011-10-15, by
 //! `qhatu evaluate --until 2011-11-12 --models als`).
 
-use qhatu_nn::Stream;
 use qhatu_nn::linalg::Cholesky;
 use qhatu_nn::tensor_file::TensorFile;
+use qhatu_nn::{InnerProductIndex, Stream, inner_products_of};
 use qhatu_schema::ItemIdx;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
@@ -60,8 +60,9 @@ impl Default for Config {
     }
 }
 
-/// The fitted model: factors of the items, and their products.
-#[derive(Debug, Clone, PartialEq)]
+/// The fitted model: factors of the items, and their products. Lists come from an exact search over 8-bit codes of the
+/// factors, made when it is fitted or loaded, items × (factors + 16) bytes.
+#[derive(Debug, Clone)]
 pub struct Als {
     config: Config,
     items: usize,
@@ -69,6 +70,8 @@ pub struct Als {
     factors: Vec<f32>,
     /// `YᵀY + λI`.
     gram: Vec<f32>,
+    /// Of the factors; none where they are not finite.
+    index: Option<InnerProductIndex>,
 }
 
 /// A shopper's row of what was bought: places of items and `α r`.
@@ -98,7 +101,7 @@ impl Als {
             improve_all(&mut shoppers, &factors, &by_shopper, config);
             improve_all(&mut factors, &shoppers, &by_item, config);
         }
-        Ok(Self { config: *config, items, gram: gram(&factors, config), factors })
+        Ok(Self::new(*config, gram(&factors, config), factors))
     }
 
     /// Loads what [`Recommender::save`] gave.
@@ -116,7 +119,30 @@ impl Als {
         if gram.iter().any(|product| !product.is_finite()) {
             return Err(misfit(NAME, "its factors are too large to be multiplied"));
         }
-        Ok(Self { config, items: factors.len() / config.factors, gram, factors })
+        Ok(Self::new(config, gram, factors))
+    }
+
+    fn new(config: Config, gram: Vec<f32>, factors: Vec<f32>) -> Self {
+        let items = factors.len() / config.factors;
+        let index = InnerProductIndex::new(&factors, config.factors, vec![0.0; items]).ok();
+        Self { config, items, factors, gram, index }
+    }
+
+    /// Whether nobody bought what is in a row: it has no factors.
+    fn is_unknown(&self, row: usize) -> bool {
+        self.factors[row * self.config.factors..][..self.config.factors].iter().all(|factor| *factor == 0.0)
+    }
+
+    /// The list by the index, with the scores of [`Recommender::score`]; nothing where there are fewer than `k` that
+    /// somebody bought.
+    fn searched(&self, history: &History, k: usize, barred: &dyn Fn(ItemIdx) -> bool) -> Option<Vec<Scored>> {
+        let (system, row) = self.system(history)?;
+        let own = solved(&system, &self.factors, &row);
+        let item = |row: usize| ItemIdx(row as u32 + 1);
+        let out = |row: usize| self.is_unknown(row) || barred(item(row));
+        let found = self.index.as_ref()?.search(&self.factors, &own, k, &out);
+        let list = found.iter().map(|found| Scored { item: item(found.row), score: found.score });
+        (found.len() == k).then(|| list.collect())
     }
 
     fn row(&self, item: ItemIdx) -> Option<&[f32]> {
@@ -149,15 +175,15 @@ impl Recommender for Als {
         recommender::clear(scores, self.items);
         let Some((system, row)) = self.system(history) else { return };
         let own = solved(&system, &self.factors, &row);
-        let rows = self.factors.chunks_exact(self.config.factors);
-        let mut lowest = f32::INFINITY;
-        for (score, factors) in scores[1..].iter_mut().zip(rows.clone()) {
-            *score = dot(factors, &own);
-            lowest = score.min(lowest);
-        }
+        inner_products_of(&self.factors, &own, &mut scores[1..]);
+        let below = scores[1..].iter().copied().fold(f32::INFINITY, f32::min).next_down();
         // What nobody bought has no factors, and goes below what somebody did.
-        let unknown = scores[1..].iter_mut().zip(rows).filter(|(_, row)| row.iter().all(|f| *f == 0.0));
-        unknown.for_each(|(score, _)| *score = lowest);
+        let unknown = (0..self.items).filter(|row| self.is_unknown(*row));
+        unknown.for_each(|row| scores[row + 1] = below);
+    }
+
+    fn recommend(&self, history: &History, k: usize, barred: &dyn Fn(ItemIdx) -> bool) -> Vec<Scored> {
+        self.searched(history, k, barred).unwrap_or_else(|| recommender::plainly(self, history, k, barred))
     }
 
     fn similar_items(&self, item: ItemIdx, k: usize) -> Vec<Scored> {
@@ -371,6 +397,7 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 mod tests {
     use std::sync::Arc;
 
+    use proptest::prelude::*;
     use qhatu_schema::ItemId;
 
     use super::*;
@@ -448,6 +475,27 @@ mod tests {
         assert_eq!(model.because(&history, ItemIdx(5)), Reason::SimilarTo { item: ItemIdx(4) });
         assert_eq!(model.because(&history, ItemIdx(1)), Reason::BoughtBefore { times: 2, last: 7 });
         assert!(scores[1..6].iter().all(|score| *score >= scores[6]), "nobody bought item 6: {scores:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_list_by_the_index_is_that_of_all_scores(
+            items in prop::collection::vec(0..82_u32, 0..12), k in 0..40_usize, out in 1..8_u32, seed in 0..100_u64,
+        ) {
+            let config = Config { factors: 9, history_half_life_days: 0.0, ..Config::default() };
+            let mut factors = vec![0.0; 80 * 9];
+            Stream::new(seed).fill_normal(&mut factors, 1.0);
+            // Some that nobody bought, and two that are alike.
+            factors.chunks_exact_mut(9).step_by(3).for_each(|row| row.fill(0.0));
+            factors.copy_within(9..18, 36);
+            let model = Als::new(config, gram(&factors, &config), factors);
+            let items: Vec<ItemIdx> = items.into_iter().map(ItemIdx).collect();
+            let times = vec![0; items.len()];
+            let history = History { items: &items, times: &times, now: 1 };
+            let barred = |item: ItemIdx| item.0 % 7 == out;
+            let want = recommender::plainly(&model, &history, k, &barred);
+            prop_assert_eq!(model.recommend(&history, k, &barred), want);
+        }
     }
 
     #[test]

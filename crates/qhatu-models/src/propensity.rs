@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::calibration::{Calibration, Method, log_odds};
 use crate::error::{ModelError, misfit};
+use crate::feature_transformer::{self, FeatureTransformer};
 use crate::logistic_regression::{self, LogisticRegression};
 use crate::recommender::{config, new_file};
 use crate::trees::{
@@ -30,6 +31,10 @@ pub enum Kind {
     Forest,
     /// Logistic regression.
     Logistic,
+    /// Attention over the features.
+    Attention,
+    /// Boosted trees and attention: the mean of their log-odds.
+    Ensemble,
 }
 
 /// How each kind is fitted.
@@ -44,6 +49,8 @@ pub struct Config {
     pub forest: ForestConfig,
     /// Logistic regression.
     pub logistic: logistic_regression::Config,
+    /// Attention over the features.
+    pub attention: feature_transformer::Config,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +60,8 @@ enum Fitted {
     /// Margins are probabilities.
     Forest(TreeEnsemble),
     Logistic(LogisticRegression),
+    Attention(Box<FeatureTransformer>),
+    Ensemble(TreeEnsemble, Box<FeatureTransformer>),
 }
 
 /// A classifier without its calibration.
@@ -67,17 +76,21 @@ impl Classifier {
     /// # Errors
     /// Where a setting makes no sense or the numbers do not fit together.
     pub fn fit(columns: Columns, target: &Target, config: &Config, seed: u64) -> Result<Self, ModelError> {
+        let boosting = || -> Result<TreeEnsemble, ModelError> {
+            let lesson =
+                Lesson { columns, target: *target, objective: Objective::Logistic, validation: None };
+            Ok(fit_boosting(&lesson, &config.boosting, seed)?.trees)
+        };
+        let attention = || FeatureTransformer::fit(columns, target, &config.attention, seed).map(Box::new);
         let fitted = match config.kind {
-            Kind::Boosting => {
-                let lesson =
-                    Lesson { columns, target: *target, objective: Objective::Logistic, validation: None };
-                Fitted::Boosting(fit_boosting(&lesson, &config.boosting, seed)?.trees)
-            }
+            Kind::Boosting => Fitted::Boosting(boosting()?),
             Kind::Forest => Fitted::Forest(fit_forest(columns, target, &config.forest, seed)?),
             Kind::Logistic => {
                 let (labels, counts) = (target.labels, target.weights);
                 Fitted::Logistic(LogisticRegression::fit(columns.values, labels, counts, &config.logistic)?)
             }
+            Kind::Attention => Fitted::Attention(attention()?),
+            Kind::Ensemble => Fitted::Ensemble(boosting()?, attention()?),
         };
         Ok(Self { fitted })
     }
@@ -100,18 +113,34 @@ impl Classifier {
                 let row = |row: usize| columns.values.iter().map(|column| column[row]).collect::<Vec<f64>>();
                 (0..columns.rows()).map(|place| regression.margin(&row(place))).collect()
             }
+            Fitted::Attention(network) => network.margins(columns),
+            Fitted::Ensemble(trees, network) => {
+                let both = trees.margins(columns)?.into_iter().zip(network.margins(columns));
+                both.map(|(tree, network)| (f64::from(tree) + network) / 2.0).collect()
+            }
         })
     }
 
     /// What each feature of a row adds to the score (log-odds; for a forest its share of yes), before calibration:
-    /// Shapley values for trees, weight times value for a regression, whose expected score is that of a row of zeros.
+    /// Shapley values for trees; weight times value for a regression, whose expected score is that of a row of zeros;
+    /// integrated gradients for attention, whose expected score is that of the mean training row.
     pub fn contributions(&self, row: &[f64]) -> Contributions {
+        let of_trees = |trees: &TreeEnsemble| {
+            trees.contributions(&row.iter().map(|value| *value as f32).collect::<Vec<f32>>())
+        };
         match &self.fitted {
-            Fitted::Boosting(trees) | Fitted::Forest(trees) => {
-                trees.contributions(&row.iter().map(|value| *value as f32).collect::<Vec<f32>>())
-            }
+            Fitted::Boosting(trees) | Fitted::Forest(trees) => of_trees(trees),
             Fitted::Logistic(regression) => {
                 Contributions { expected: regression.intercept(), features: regression.contributions(row) }
+            }
+            Fitted::Attention(network) => network.contributions(row),
+            Fitted::Ensemble(trees, network) => {
+                let (trees, network) = (of_trees(trees), network.contributions(row));
+                let mean = |(a, b): (&f64, &f64)| (a + b) / 2.0;
+                Contributions {
+                    expected: mean((&trees.expected, &network.expected)),
+                    features: trees.features.iter().zip(&network.features).map(mean).collect(),
+                }
             }
         }
     }
@@ -121,6 +150,7 @@ impl Classifier {
         match &self.fitted {
             Fitted::Boosting(trees) | Fitted::Forest(trees) => trees.width(),
             Fitted::Logistic(regression) => regression.width(),
+            Fitted::Attention(network) | Fitted::Ensemble(_, network) => network.width(),
         }
     }
 
@@ -130,6 +160,8 @@ impl Classifier {
             Fitted::Boosting(_) => Kind::Boosting,
             Fitted::Forest(_) => Kind::Forest,
             Fitted::Logistic(_) => Kind::Logistic,
+            Fitted::Attention(_) => Kind::Attention,
+            Fitted::Ensemble(..) => Kind::Ensemble,
         }
     }
 }
@@ -184,6 +216,11 @@ impl Propensity {
         match &self.classifier.fitted {
             Fitted::Boosting(trees) | Fitted::Forest(trees) => trees.save(&mut file, "trees."),
             Fitted::Logistic(regression) => regression.save(&mut file, "logistic."),
+            Fitted::Attention(network) => network.save(&mut file, "attention."),
+            Fitted::Ensemble(trees, network) => {
+                trees.save(&mut file, "trees.");
+                network.save(&mut file, "attention.");
+            }
         }
         file
     }
@@ -198,10 +235,17 @@ impl Propensity {
             return Err(ModelError::Unknown { name: name.to_owned() });
         }
         let kept: Kept = config(NAME, file)?;
+        let trees = || TreeEnsemble::load(file, "trees.");
+        let attention = || FeatureTransformer::load(file, "attention.").map(Box::new);
         let fitted = match kept.kind {
-            Kind::Boosting => Fitted::Boosting(TreeEnsemble::load(file, "trees.")?),
-            Kind::Forest => Fitted::Forest(TreeEnsemble::load(file, "trees.")?),
+            Kind::Boosting => Fitted::Boosting(trees()?),
+            Kind::Forest => Fitted::Forest(trees()?),
             Kind::Logistic => Fitted::Logistic(LogisticRegression::load(file, "logistic.")?),
+            Kind::Attention => Fitted::Attention(attention()?),
+            Kind::Ensemble => match (trees()?, attention()?) {
+                (trees, network) if trees.width() == network.width() => Fitted::Ensemble(trees, network),
+                _ => return Err(misfit(NAME, "its trees and its attention take features in other numbers")),
+            },
         };
         let own = Self {
             classifier: Classifier { fitted },
@@ -238,6 +282,13 @@ mod tests {
             kind,
             boosting: BoostingConfig { rounds: 20, ..BoostingConfig::default() },
             forest: ForestConfig { trees: 10, ..ForestConfig::default() },
+            attention: feature_transformer::Config {
+                hidden_size: 8,
+                epochs: 40,
+                batch_size: 32,
+                learning_rate: 3e-3,
+                ..Default::default()
+            },
             ..Config::default()
         };
         let classifier =
@@ -251,7 +302,7 @@ mod tests {
 
     #[test]
     fn every_kind_comes_back_and_scores_equally() {
-        for kind in [Kind::Boosting, Kind::Forest, Kind::Logistic] {
+        for kind in [Kind::Boosting, Kind::Forest, Kind::Logistic, Kind::Attention, Kind::Ensemble] {
             let (model, columns) = fitted(kind);
             let file = TensorFile::from_bytes(&model.save().to_bytes().unwrap()).unwrap();
             let read = Propensity::load(&file).unwrap();
@@ -265,7 +316,11 @@ mod tests {
                 let sum = found.expected + found.features.iter().sum::<f64>();
                 let score = model.classifier.scores(columns).unwrap()[place];
                 let score = if kind == Kind::Forest { crate::calibration::sigmoid(score) } else { score };
-                assert!((sum - score).abs() < 1e-5, "{kind:?} {sum} {score}");
+                assert!(
+                    (sum - score).abs()
+                        < if matches!(kind, Kind::Attention | Kind::Ensemble) { 1e-2 } else { 1e-5 },
+                    "{kind:?} {sum} {score}"
+                );
             }
             let (_, labels) = rows();
             let right = said.iter().zip(&labels).filter(|(p, label)| (**p > 0.5) == (**label > 0.5)).count();

@@ -98,15 +98,10 @@ pub trait Recommender: Send + Sync {
     fn score(&self, history: &History, scores: &mut [f32]);
 
     /// The `k` best items that are not barred, as [`top_k`] of the scores gives them; a model that touches few
-    /// items may leave out those of which it knows nothing.
+    /// items may leave out those of which it knows nothing. One that scores by probabilities may leave out what it would
+    /// divide all by, so that scores are those of [`Recommender::score`] up to a summand.
     fn recommend(&self, history: &History, k: usize, barred: &dyn Fn(ItemIdx) -> bool) -> Vec<Scored> {
-        let mut scores = SCORES.take();
-        scores.clear();
-        scores.resize(self.catalogue_size() + 1, 0.0);
-        self.score(history, &mut scores);
-        let best = top_k(&scores, k, barred);
-        SCORES.set(scores);
-        best
+        plainly(self, history, k, barred)
     }
 
     /// Scores several histories: row `i` of `scores` for history `i`. The same numbers as one by one.
@@ -141,6 +136,22 @@ pub trait Recommender: Send + Sync {
 
     /// Everything needed to load it again.
     fn save(&self) -> TensorFile;
+}
+
+/// The list from the scores of all items.
+pub(crate) fn plainly<R: Recommender + ?Sized>(
+    model: &R,
+    history: &History,
+    k: usize,
+    barred: &dyn Fn(ItemIdx) -> bool,
+) -> Vec<Scored> {
+    let mut scores = SCORES.take();
+    scores.clear();
+    scores.resize(model.catalogue_size() + 1, 0.0);
+    model.score(history, &mut scores);
+    let best = top_k(&scores, k, barred);
+    SCORES.set(scores);
+    best
 }
 
 thread_local! {

@@ -15,14 +15,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [rows, width, k, queries] = numbers[..] else { return Err("ROWS WIDTH K QUERIES".into()) };
     let mut values = vec![0.0; rows * width];
     Stream::new(1).fill_normal(&mut values, 0.1);
-    let index = InnerProductIndex::new(values, width, vec![0.0; rows])?;
+    let index = InnerProductIndex::new(&values, width, vec![0.0; rows])?;
     let mut query = vec![0.0; width];
     let mut took = Vec::with_capacity(queries);
     // The first ones warm up.
     for number in 0..queries + 5 {
         Stream::new(2).child(number as u64).fill_normal(&mut query, 1.0);
         let start = Instant::now();
-        let found = index.search(&query, k, &|_| false);
+        let found = index.search_together(&values, &query, k, &|_| false);
         took.push(start.elapsed().as_secs_f64() * 1e3);
         if found.len() != k.min(rows) {
             return Err(format!("{} of {k} rows were found", found.len()).into());

@@ -1,7 +1,8 @@
 //! The rows of a matrix with the largest inner products with a query, exactly: maximum inner product search without an
 //! approximate index.
 //!
-//! Rows are kept twice, in 8 bits (a scale each) and as they are. A search reads the 8-bit codes of every row, a quarter
+//! The index keeps every row in 8 bits (a scale each), beside the rows as they are, which stay with their owner. A search
+//! reads the 8-bit codes of every row, a quarter
 //! of the memory, and knows for each product how far off it can be: with `x = s c + ε`, `|εᵢ| ≤ s ⁄ 2`, and the query
 //! `q = t b + δ`, `|δᵢ| ≤ t ⁄ 2` (in 16 bits),
 //!
@@ -13,7 +14,7 @@
 
 use rayon::prelude::*;
 
-use crate::kernel::scan::{BLOCK, inner_products};
+use crate::kernel::scan::{BLOCK, Bar, about, any_reaches, inner_products, place, products};
 
 /// Rows that a thread takes at a time.
 const SEGMENT: usize = 16_384;
@@ -22,18 +23,19 @@ const BATCH: usize = 1024;
 /// The widest rows whose sums of 8 by 16 bits fit in 32.
 const WIDTH_MAX: usize = 512;
 
-/// Rows ready to be searched. Memory: rows × (5 width + 16) bytes.
+/// What is known of rows so that they can be searched. Memory: rows × (width + 12) bytes, of an odd width one more.
 #[derive(Debug, Clone)]
 pub struct InnerProductIndex {
     rows: usize,
     width: usize,
-    values: Vec<f32>,
     biases: Vec<f32>,
-    /// In blocks of rows, column after column; padded with zeros to whole blocks.
+    /// In blocks of rows, padded with zeros to whole blocks: see [`place`].
     codes: Vec<i8>,
     scales: Vec<f32>,
     /// Sums of the sizes of a row's values.
     sizes: Vec<f32>,
+    /// The largest of a block's scales, sizes, and sizes of biases.
+    largest: Vec<[f32; 3]>,
 }
 
 /// A row with its inner product.
@@ -60,12 +62,21 @@ pub struct NotSearchable {
     fault: String,
 }
 
+/// The product of each row (`out.len()` × `query.len()`) with a query: the numbers that [`InnerProductIndex::search`]
+/// goes by before biases are added, to the bit.
+///
+/// # Panics
+/// Where lengths do not fit.
+pub fn inner_products_of(rows: &[f32], query: &[f32], out: &mut [f32]) {
+    products(rows, query, out);
+}
+
 impl InnerProductIndex {
     /// Prepares rows of `width` numbers, row after row, each with a bias that is added to its products.
     ///
     /// # Errors
     /// [`NotSearchable`] for other widths, lengths that do not fit, and numbers that are not finite.
-    pub fn new(values: Vec<f32>, width: usize, biases: Vec<f32>) -> Result<Self, NotSearchable> {
+    pub fn new(values: &[f32], width: usize, biases: Vec<f32>) -> Result<Self, NotSearchable> {
         let fault = |fault: String| Err(NotSearchable { fault });
         if !(1..=WIDTH_MAX).contains(&width) || values.len() != width * biases.len() {
             return fault(format!("{} numbers, width {width}, {} biases", values.len(), biases.len()));
@@ -76,15 +87,18 @@ impl InnerProductIndex {
         let rows = biases.len();
         let largest = |row: &[f32]| row.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
         let scales: Vec<f32> = values.chunks_exact(width).map(|row| largest(row) / 127.0).collect();
-        let sizes = values.chunks_exact(width).map(|row| row.iter().map(|value| value.abs()).sum()).collect();
-        let mut codes = vec![0_i8; rows.next_multiple_of(BLOCK) * width];
+        let sizes = values.chunks_exact(width).map(|row| row.iter().map(|value| value.abs()).sum());
+        let sizes: Vec<f32> = sizes.collect();
+        let pairs = width.div_ceil(2);
+        let mut codes = vec![0_i8; rows.next_multiple_of(BLOCK) * 2 * pairs];
         for (row, (own, scale)) in values.chunks_exact(width).zip(&scales).enumerate() {
-            for (column, value) in own.iter().enumerate() {
-                let place = (row / BLOCK * width + column) * BLOCK + row % BLOCK;
-                codes[place] = if *scale > 0.0 { (value / scale).round() as i8 } else { 0 };
+            for (column, value) in own.iter().enumerate().filter(|_| *scale > 0.0) {
+                codes[place(row, column, pairs)] = (value / scale).round() as i8;
             }
         }
-        Ok(Self { rows, width, values, biases, codes, scales, sizes })
+        let blocks = scales.chunks(BLOCK).zip(sizes.chunks(BLOCK)).zip(biases.chunks(BLOCK));
+        let largest = blocks.map(|((scales, sizes), biases)| [scales, sizes, biases].map(largest)).collect();
+        Ok(Self { rows, width, biases, codes, scales, sizes, largest })
     }
 
     /// How many rows there are.
@@ -92,41 +106,66 @@ impl InnerProductIndex {
         self.rows
     }
 
-    /// The product of a row with a query, plus its bias: what [`InnerProductIndex::search`] gives for it.
+    /// The product of a row with a query, plus its bias: what a search gives for it. `values` are the rows that the
+    /// index was made of.
     ///
     /// # Panics
     /// Where there is no such row, or the query is of another width.
-    pub fn score(&self, row: usize, query: &[f32]) -> f32 {
+    pub fn score(&self, values: &[f32], row: usize, query: &[f32]) -> f32 {
         assert_eq!(query.len(), self.width, "a query is as wide as the rows");
-        let own = &self.values[row * self.width..(row + 1) * self.width];
-        let mut sums = [0.0_f32; BLOCK];
-        let ((own, own_rest), (query, query_rest)) = (own.as_chunks::<BLOCK>(), query.as_chunks::<BLOCK>());
-        for (own, query) in own.iter().zip(query) {
-            (0..BLOCK).for_each(|lane| sums[lane] += own[lane] * query[lane]);
-        }
-        let rest: f32 = own_rest.iter().zip(query_rest).map(|(a, b)| a * b).sum();
-        sums.iter().sum::<f32>() + rest + self.biases[row]
+        let mut sum = [0.0];
+        products(&values[row * self.width..(row + 1) * self.width], query, &mut sum);
+        sum[0] + self.biases[row]
     }
 
-    /// The `k` rows with the highest scores that are not barred, best first; of equal ones the earlier row. Segments of
-    /// rows go side by side on rayon's threads.
+    /// The `k` rows with the highest scores that are not barred, best first; of equal ones the earlier row. `values` are
+    /// the rows that the index was made of.
     ///
     /// # Panics
-    /// When the query is of another width.
-    pub fn search(&self, query: &[f32], k: usize, barred: &(dyn Fn(usize) -> bool + Sync)) -> Vec<Found> {
-        assert_eq!(query.len(), self.width, "a query is as wide as the rows");
-        if k == 0 || self.rows == 0 {
-            return Vec::new();
-        }
-        let query = Query::new(query, self.width);
-        let segments = self.rows.div_ceil(SEGMENT);
+    /// When the query is of another width, or the values are fewer.
+    pub fn search(
+        &self,
+        values: &[f32],
+        query: &[f32],
+        k: usize,
+        barred: &dyn Fn(usize) -> bool,
+    ) -> Vec<Found> {
+        let Some(query) = self.query(query, k) else { return Vec::new() };
+        let found = self.candidates(0..self.rows, &query, k, barred);
+        self.best(found, (values, &query), k)
+    }
+
+    /// The same, segments of rows side by side on rayon's threads: for one who waits for one answer.
+    ///
+    /// # Panics
+    /// As [`InnerProductIndex::search`].
+    pub fn search_together(
+        &self,
+        values: &[f32],
+        query: &[f32],
+        k: usize,
+        barred: &(dyn Fn(usize) -> bool + Sync),
+    ) -> Vec<Found> {
+        let Some(query) = self.query(query, k) else { return Vec::new() };
         let of = |segment: usize| {
             let range = segment * SEGMENT..self.rows.min((segment + 1) * SEGMENT);
             self.candidates(range, &query, k, barred)
         };
-        let mut found: Vec<Bounds> = (0..segments).into_par_iter().flat_map_iter(of).collect();
+        let found = (0..self.rows.div_ceil(SEGMENT)).into_par_iter().flat_map_iter(of).collect();
+        self.best(found, (values, &query), k)
+    }
+
+    /// Nothing where there is nothing to search.
+    fn query<'a>(&self, query: &'a [f32], k: usize) -> Option<Query<'a>> {
+        assert_eq!(query.len(), self.width, "a query is as wide as the rows");
+        (k > 0 && self.rows > 0).then(|| Query::new(query))
+    }
+
+    /// The best of candidates, by what they are.
+    fn best(&self, mut found: Vec<Bounds>, (values, query): (&[f32], &Query), k: usize) -> Vec<Found> {
         keep_possible(&mut found, k);
-        let score = |bounds: &Bounds| Found { row: bounds.row, score: self.score(bounds.row, query.values) };
+        let score =
+            |bounds: &Bounds| Found { row: bounds.row, score: self.score(values, bounds.row, query.values) };
         let mut best: Vec<Found> = found.iter().map(score).collect();
         best.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(a.row.cmp(&b.row)));
         best.truncate(k);
@@ -142,33 +181,54 @@ impl InnerProductIndex {
         barred: &dyn Fn(usize) -> bool,
     ) -> Vec<Bounds> {
         let mut sums = [0_i32; BATCH];
-        let mut found: Vec<Bounds> = Vec::with_capacity(4 * k + BATCH);
+        let most = k.saturating_mul(4);
+        let mut found: Vec<Bounds> = Vec::with_capacity(most.min(range.len()));
         let mut floor = f32::NEG_INFINITY;
         for start in range.clone().step_by(BATCH) {
             let end = range.end.min(start + BATCH);
             let padded = (end - start).next_multiple_of(BLOCK);
-            let codes = &self.codes[start * self.width..(start + padded) * self.width];
+            let stride = 2 * query.codes.len();
+            let codes = &self.codes[start * stride..(start + padded) * stride];
             inner_products(codes, &query.codes, &mut sums[..padded]);
-            for (row, sum) in (start..end).zip(&sums) {
-                let (scale, size) = (self.scales[row], self.sizes[row]);
-                let about = scale * query.scale * *sum as f32 + self.biases[row];
-                let off = query.off(scale, size, self.biases[row]);
-                if about + off >= floor && !barred(row) {
-                    found.push(Bounds { row, low: about - off, high: about + off });
+            for block in (start..end).step_by(BLOCK) {
+                let rows = block..end.min(block + BLOCK);
+                let sums = &sums[block - start..][..rows.len()];
+                let (scales, biases) = (&self.scales[rows.clone()], &self.biases[rows.clone()]);
+                let [scale, size, bias] = self.largest[block / BLOCK];
+                let bar = Bar { factor: query.scale, off: query.off(scale, size, bias), floor };
+                if !any_reaches(sums, scales, biases, bar) {
+                    continue;
                 }
-            }
-            if found.len() >= 4 * k {
-                floor = keep_possible(&mut found, k);
+                found.extend(self.reaching(rows, sums, (query, floor)).filter(|one| !barred(one.row)));
+                if found.len() >= most {
+                    floor = keep_possible(&mut found, k);
+                }
             }
         }
         found
+    }
+
+    /// Rows that may reach the floor.
+    fn reaching(
+        &self,
+        rows: std::ops::Range<usize>,
+        sums: &[i32],
+        (query, floor): (&Query, f32),
+    ) -> impl Iterator<Item = Bounds> {
+        rows.zip(sums).filter_map(move |(row, sum)| {
+            let (scale, bias) = (self.scales[row], self.biases[row]);
+            let about = about(*sum, scale, query.scale, bias);
+            let off = query.off(scale, self.sizes[row], bias);
+            (about + off >= floor).then_some(Bounds { row, low: about - off, high: about + off })
+        })
     }
 }
 
 /// A query with its codes.
 struct Query<'a> {
     values: &'a [f32],
-    codes: Vec<i32>,
+    /// In pairs; a last one alone is beside 0.
+    codes: Vec<[i16; 2]>,
     scale: f32,
     /// Sum of the sizes of its values.
     size: f32,
@@ -178,17 +238,20 @@ struct Query<'a> {
 }
 
 impl<'a> Query<'a> {
-    fn new(values: &'a [f32], width: usize) -> Self {
+    fn new(values: &'a [f32]) -> Self {
         let largest = values.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
         let scale = largest / f32::from(i16::MAX);
-        let code = |value: &f32| if scale > 0.0 { (value / scale).round() as i32 } else { 0 };
+        let code = |value: Option<&f32>| match value {
+            Some(value) if scale > 0.0 => (value / scale).round() as i16,
+            _ => 0,
+        };
         Self {
             values,
-            codes: values.iter().map(code).collect(),
+            codes: values.chunks(2).map(|pair| [code(pair.first()), code(pair.get(1))]).collect(),
             scale,
             size: values.iter().map(|value| value.abs()).sum(),
             largest,
-            width: width as f32,
+            width: values.len() as f32,
         }
     }
 
@@ -220,7 +283,7 @@ mod tests {
     use super::*;
     use crate::random::Stream;
 
-    fn index(rows: usize, width: usize, seed: u64) -> InnerProductIndex {
+    fn index(rows: usize, width: usize, seed: u64) -> (Vec<f32>, InnerProductIndex) {
         let stream = Stream::new(seed);
         let mut values = vec![0.0; rows * width];
         stream.fill_normal(&mut values, 1.0);
@@ -234,17 +297,19 @@ mod tests {
         }
         let mut biases = vec![0.0; rows];
         stream.child(1).fill_normal(&mut biases, 2.0);
-        InnerProductIndex::new(values, width, biases).unwrap()
+        let index = InnerProductIndex::new(&values, width, biases).unwrap();
+        (values, index)
     }
 
     fn plainly(
-        index: &InnerProductIndex,
+        (values, index): &(Vec<f32>, InnerProductIndex),
         query: &[f32],
         k: usize,
         barred: impl Fn(usize) -> bool,
     ) -> Vec<Found> {
         let rows = (0..index.rows()).filter(|row| !barred(*row));
-        let mut all: Vec<Found> = rows.map(|row| Found { row, score: index.score(row, query) }).collect();
+        let mut all: Vec<Found> =
+            rows.map(|row| Found { row, score: index.score(values, row, query) }).collect();
         all.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.row.cmp(&b.row)));
         all.truncate(k);
         all
@@ -259,7 +324,9 @@ mod tests {
             let mut query = vec![0.0; width];
             Stream::new(seed ^ 77).fill_normal(&mut query, 3.0);
             let barred = |row: usize| row % 7 == out;
-            prop_assert_eq!(index.search(&query, k, &barred), plainly(&index, &query, k, barred));
+            let want = plainly(&index, &query, k, barred);
+            prop_assert_eq!(&index.1.search(&index.0, &query, k, &barred), &want);
+            prop_assert_eq!(index.1.search_together(&index.0, &query, k, &barred), want);
         }
     }
 
@@ -268,16 +335,18 @@ mod tests {
         let index = index(3 * SEGMENT + 5, 24, 9);
         let mut query = vec![0.0; 24];
         Stream::new(4).fill_normal(&mut query, 1.0);
-        let found = index.search(&query, 100, &|_| false);
-        assert_eq!(found, plainly(&index, &query, 100, |_| false));
-        assert_eq!(index.search(&[0.0; 24], 3, &|_| false), plainly(&index, &[0.0; 24], 3, |_| false));
+        for query in [&query, &vec![0.0; 24]] {
+            let want = plainly(&index, query, 100, |_| false);
+            assert_eq!(index.1.search(&index.0, query, 100, &|_| false), want);
+            assert_eq!(index.1.search_together(&index.0, query, 100, &|_| false), want);
+        }
     }
 
     #[test]
     fn what_is_no_number_is_refused() {
-        assert!(InnerProductIndex::new(vec![1.0, f32::NAN], 2, vec![0.0]).is_err());
-        assert!(InnerProductIndex::new(vec![1.0], 2, vec![0.0]).is_err());
-        assert!(InnerProductIndex::new(Vec::new(), 0, Vec::new()).is_err());
-        assert!(InnerProductIndex::new(vec![0.0; 513], 513, vec![0.0]).is_err());
+        assert!(InnerProductIndex::new(&[1.0, f32::NAN], 2, vec![0.0]).is_err());
+        assert!(InnerProductIndex::new(&[1.0], 2, vec![0.0]).is_err());
+        assert!(InnerProductIndex::new(&[], 0, Vec::new()).is_err());
+        assert!(InnerProductIndex::new(&[0.0; 513], 513, vec![0.0]).is_err());
     }
 }

@@ -27,7 +27,7 @@ pub mod tensor_file;
 
 pub use adamw::{AdamW, AdamWConfig};
 pub use ema::Ema;
-pub use inner_product_search::{Found, InnerProductIndex, NotSearchable};
+pub use inner_product_search::{Found, InnerProductIndex, NotSearchable, inner_products_of};
 pub use kernel::{Layout, Team, matmul};
 pub use parameters::{Initial, Parameters, Slot};
 pub use random::Stream;

@@ -20,7 +20,7 @@ use parquet::schema::types::ColumnPath;
 use qhatu_schema::{DenseColumn, DenseTable, Labels, NO_INT, NO_TEXT};
 
 use crate::error::StoreError;
-use crate::paths::sync_dir;
+use crate::paths::{folder_of, sync_dir};
 
 /// Rows of a group.
 const GROUP_ROWS: usize = 1_000_000;
@@ -59,7 +59,7 @@ impl DenseWriter {
     /// # Errors
     /// Where the folder cannot be made.
     pub fn create(path: &Path) -> Result<Self, StoreError> {
-        let folder = path.parent().unwrap_or(Path::new("."));
+        let folder = folder_of(path);
         std::fs::create_dir_all(folder).map_err(StoreError::io("create", folder))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         Ok(Self { path: path.to_owned(), staging: folder.join(format!(".{name}.new")), open: None })
@@ -100,7 +100,7 @@ impl DenseWriter {
         let file = open.file.into_inner().map_err(|fault| damaged(fault.to_string()))?;
         file.sync_all().map_err(StoreError::io("sync", &self.staging))?;
         std::fs::rename(&self.staging, &self.path).map_err(StoreError::io("rename", &self.staging))?;
-        sync_dir(self.path.parent().unwrap_or(Path::new(".")))
+        sync_dir(folder_of(&self.path))
     }
 }
 

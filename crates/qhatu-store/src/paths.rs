@@ -74,7 +74,7 @@ impl Paths {
 /// # Errors
 /// [`StoreError::Io`] with the path.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     fs::create_dir_all(folder).map_err(StoreError::io("create", folder))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let staging = folder.join(format!(".{name}.new"));
@@ -83,6 +83,11 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     file.sync_all().map_err(StoreError::io("sync", &staging))?;
     fs::rename(&staging, path).map_err(StoreError::io("rename", &staging))?;
     sync_dir(folder)
+}
+
+/// The folder that a file is in: the present one for a bare name.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Makes the names in a folder last.

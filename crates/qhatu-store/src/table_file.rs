@@ -27,7 +27,7 @@ use qhatu_schema::{Column, LimaDay, Table, Timestamp};
 
 use crate::error::StoreError;
 use crate::foreign::{decode, stated_rows};
-use crate::paths::sync_dir;
+use crate::paths::{folder_of, sync_dir};
 
 /// Rows of a batch when reading.
 const BATCH_ROWS: usize = 16_384;
@@ -68,7 +68,7 @@ impl TableWriter {
     /// # Errors
     /// Where the folder cannot be made.
     pub fn create(path: &Path) -> Result<Self, StoreError> {
-        let folder = path.parent().unwrap_or(Path::new("."));
+        let folder = folder_of(path);
         std::fs::create_dir_all(folder).map_err(StoreError::io("create", folder))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         Ok(Self { path: path.to_owned(), staging: folder.join(format!(".{name}.new")), writer: None })
@@ -105,7 +105,7 @@ impl TableWriter {
         let file = writer.into_inner().map_err(|fault| damaged(&self.staging, fault))?;
         file.sync_all().map_err(StoreError::io("sync", &self.staging))?;
         std::fs::rename(&self.staging, &self.path).map_err(StoreError::io("rename", &self.staging))?;
-        sync_dir(self.path.parent().unwrap_or(Path::new(".")))
+        sync_dir(folder_of(&self.path))
     }
 }
 

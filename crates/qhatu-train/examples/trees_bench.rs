@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! trees_bench SHOPPERS.parquet FOLDER     writes the matrix that everybody learns from to FOLDER
-//! quality boosting|forest|logistic SEED all|no_page_values   → ROC-AUC, PR-AUC, log-loss, F1: means over five folds
+//! quality boosting|forest|logistic|attention|ensemble SEED all|no_page_values
+//!                                     → ROC-AUC, PR-AUC, log-loss, F1: means over five folds
 //! fit TIMES                               → seconds to fit the rows, repeated so often
 //! row COUNT                               → microseconds to score a row, one at a time
 //! rank SEED                               → NDCG@10 on groups, by LambdaRank and row by row
@@ -17,6 +18,7 @@ use qhatu_eval::metrics::{self, Confusion};
 use qhatu_models::Stream;
 use qhatu_models::calibration::sigmoid;
 use qhatu_models::logistic_regression::{self, LogisticRegression};
+use qhatu_models::propensity::{self, Classifier, Kind};
 use qhatu_models::trees::{
     BoostingConfig, Columns, ForestConfig, Growth, Lesson, Objective, Target, TreeEnsemble, Walker,
     fit_boosting, fit_forest,
@@ -205,6 +207,13 @@ fn tell(
             let judged = scaled(judging);
             let row = |row: usize| judged.iter().map(|column| column[row]).collect::<Vec<f64>>();
             (0..judged[0].len()).map(|place| sigmoid(fitted.margin(&row(place)))).collect()
+        }
+        "attention" | "ensemble" => {
+            let kind = if kind == "ensemble" { Kind::Ensemble } else { Kind::Attention };
+            let config = propensity::Config { kind, boosting: boosting(), ..Default::default() };
+            let target = Target::new(labels);
+            let fitted = Classifier::fit(Columns::numbers(columns), &target, &config, seed)?;
+            fitted.scores(judged)?.into_iter().map(sigmoid).collect()
         }
         _ => return Err(format!("there is no kind {kind:?}").into()),
     })

@@ -137,6 +137,32 @@ pub enum TrainError {
         /// The folds asked for.
         folds: usize,
     },
+    /// A window in which everybody or nobody bought.
+    #[error(
+        "window {window}: {positives} of {rows} shoppers known at its beginning bought in it; each window needs some of \
+         both: take fewer windows or a longer horizon"
+    )]
+    Window {
+        /// Which, from 1, the oldest.
+        window: u32,
+        /// How many bought.
+        positives: usize,
+        /// Of how many.
+        rows: usize,
+    },
+    /// A log that does not reach back far enough.
+    #[error(
+        "{windows} windows of {horizon} days need events from before them, but the log has {days} days: take fewer or shorter \
+         windows, or bring in more history"
+    )]
+    FewDays {
+        /// Days of a window.
+        horizon: u32,
+        /// How many.
+        windows: u32,
+        /// Days from the first event to the last.
+        days: i64,
+    },
     /// A table with no column to learn from.
     #[error("no column is left to learn from")]
     NoFeatures,
@@ -160,10 +186,14 @@ impl TrainError {
             Self::Preparation(_) | Self::Classification(_) | Self::Propensity { .. } => {
                 ErrorKind::InvalidArgument
             }
-            Self::NoColumn { .. } | Self::Target { .. } | Self::FewLabels { .. } | Self::NoFeatures => {
-                ErrorKind::InvalidArgument
+            Self::NoColumn { .. }
+            | Self::Target { .. }
+            | Self::FewLabels { .. }
+            | Self::Window { .. }
+            | Self::NoFeatures => ErrorKind::InvalidArgument,
+            Self::NoPurchases | Self::TooShort { .. } | Self::FewDays { .. } | Self::NobodyToJudge { .. } => {
+                ErrorKind::NotFound
             }
-            Self::NoPurchases | Self::TooShort { .. } | Self::NobodyToJudge { .. } => ErrorKind::NotFound,
             Self::NoItemVectors
             | Self::UnknownModel { .. }
             | Self::Setting { .. }

@@ -1,7 +1,7 @@
 //! Amazon Beauty by leave-one-out: SASRec by items' own vectors alone and with titles and categories, and its mixture with
 //! the decayed Markov model, which is the peer; three seeds. Dates have day resolution and within a day the published order is
 //! that of the shop's numbers, so test items of the same day as the item before are told apart from those of a later
-//! one (see `crates/qhatu-models/examples/leave_one_out.rs`).
+//! one. The mixture's weight is chosen on the validation items, from which its parts then learn too, as the peer does (see `crates/qhatu-models/examples/leave_one_out.rs`).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -65,8 +65,11 @@ impl Place<'_> {
     fn measured(&self, model: &str, settings: &str, seed: &str) -> Result<Figures, String> {
         let folder = self.folder.display();
         // Each run begins anew: no model of an earlier one may be taken for it.
-        let kept = ["model.safetensors", "model.checkpoint"].map(|name| self.folder.join(name));
-        kept.iter().for_each(|path| drop(std::fs::remove_file(path)));
+        let endings = ["safetensors", "checkpoint", "epochs"];
+        let kept =
+            endings.iter().flat_map(|ending| ["model", "whole"].map(|name| format!("{name}.{ending}")));
+        let kept = kept.map(|name| self.folder.join(name));
+        kept.for_each(|path| drop(std::fs::remove_file(path)));
         let program = self.examples.join("leave_one_out");
         let command =
             format!("{} {model} '{settings}' {seed} {folder} < {folder}/sequences.tsv", program.display());
@@ -83,9 +86,10 @@ fn read(text: &str) -> Result<Figures, String> {
             part.parse().map_err(|_| format!("no number at place {place} of {line:?}"))
         };
         let (name, ndcg) = match parts[..] {
-            ["test", ..] => ("test".to_owned(), number(1)?),
-            ["mixture", ..] => ("mixture".to_owned(), number(2)?),
-            [what @ ("slice" | "mixture-slice"), slice, ..] => (format!("{what} {slice}"), number(2)?),
+            [what @ ("test" | "whole" | "mixture"), ..] => (what.to_owned(), number(1)?),
+            [what @ ("slice" | "whole-slice" | "mixture-slice"), slice, ..] => {
+                (format!("{what} {slice}"), number(2)?)
+            }
             _ => continue,
         };
         figures.insert(name, (ndcg, parts.get(4).copied().unwrap_or_default().to_owned()));
@@ -111,9 +115,11 @@ fn rows(markov: &Figures, ids: &[Figures], titles: &[Figures]) -> Vec<Row> {
         reached: Some(mean >= NDCG),
         ..row(overall, Some(("decayed Markov", peer("test"))))
     });
-    for (own, what) in [(ids, "SASRec by ids alone"), (titles, "SASRec with titles")] {
+    let alone = [(ids, "SASRec by ids alone"), (titles, "SASRec with titles")];
+    let whole = [("test", ""), ("whole", ", learned from the validation items too")];
+    for ((own, what), (name, words)) in alone.into_iter().flat_map(|own| whole.map(|whole| (own, whole))) {
         let against = Some(("decayed Markov", peer("test")));
-        rows.push(Row { what: format!("{what}, all test items"), ..row(of(own, "test"), against) });
+        rows.push(Row { what: format!("{what}{words}, all test items"), ..row(of(own, name), against) });
     }
     let slices = [
         ("same_day", "test items of the same day as the item before"),

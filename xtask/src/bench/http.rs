@@ -9,7 +9,7 @@ use super::server::Server;
 use super::{Row, Spread, demo};
 use crate::process;
 
-const ROUNDS: usize = 3;
+pub(super) const ROUNDS: usize = 3;
 
 /// Events a second acknowledged after fsync, in batches of 500 and of 1.
 pub(crate) fn ingest(root: &Path) -> Result<Vec<Row>, String> {
@@ -57,7 +57,8 @@ pub(crate) fn latency(root: &Path) -> Result<Vec<Row>, String> {
     for (rate, goal) in [(250.0, None), (1000.0, Some(5.0))] {
         let (mut p50, mut p90, mut p99) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..ROUNDS {
-            let outcome = under_events(&server, &requests, rate, round)?;
+            let events = Arc::new(batch_requests(100 + round + rate as usize, 300, 1));
+            let outcome = under_events(&server, &requests, events, rate)?;
             p50.push(outcome.percentile(0.5));
             p90.push(outcome.percentile(0.9));
             p99.push(outcome.percentile(0.99));
@@ -79,21 +80,15 @@ pub(crate) fn latency(root: &Path) -> Result<Vec<Row>, String> {
     Ok(rows)
 }
 
-/// The load of recommendations, with single events on a connection of their own beside it.
-fn under_events(
+/// The load of recommendations, with single events on connections of their own beside it.
+pub(super) fn under_events(
     server: &Server,
     requests: &Arc<Vec<Vec<u8>>>,
+    events: Arc<Vec<Vec<u8>>>,
     rate: f64,
-    round: usize,
 ) -> Result<Outcome, String> {
     let duration = Duration::from_secs(15);
-    let events = Load {
-        address: server.address,
-        requests: Arc::new(batch_requests(100 + round + rate as usize, 300, 1)),
-        rate: 20.0,
-        connections: 2,
-        duration,
-    };
+    let events = Load { address: server.address, requests: events, rate: 20.0, connections: 2, duration };
     let asked =
         Load { address: server.address, requests: Arc::clone(requests), rate, connections: 16, duration };
     let (answers, written) = std::thread::scope(|scope| {

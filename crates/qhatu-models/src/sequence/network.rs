@@ -28,7 +28,7 @@ pub(super) struct Network {
     item_bias: Slot,
     /// Factors of the trend's signs, where there is a trend.
     trend: Option<Slot>,
-    /// For queries between orders.
+    /// For queries between orders, or for all tokens.
     gaps: Option<Slot>,
     /// Where buying again counts.
     own: Option<Weights<Slot>>,
@@ -40,7 +40,7 @@ pub(super) struct Network {
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     starts: Vec<usize>,
-    tokens: Vec<u32>,
+    pub(super) tokens: Vec<u32>,
     gaps: Vec<u32>,
     visible: Vec<u32>,
     pairs: Vec<u8>,
@@ -58,15 +58,15 @@ pub(super) struct Batch {
 pub(super) struct Space {
     pub(super) batch: Batch,
     pub(super) gradients: Vec<f32>,
-    encoder: encoder::Saved,
+    pub(super) encoder: encoder::Saved,
     queries: Vec<f32>,
     norm: LayerNormSaved,
-    hidden: Vec<f32>,
-    d_hidden: Vec<f32>,
+    pub(super) hidden: Vec<f32>,
+    pub(super) d_hidden: Vec<f32>,
     d_queries: Vec<f32>,
     d_offsets: Vec<f32>,
     d_biases: Vec<f32>,
-    d: Vec<f32>,
+    pub(super) d: Vec<f32>,
     logits: Vec<f32>,
     sampled: sampled::Work,
 }
@@ -105,7 +105,8 @@ impl Network {
         let half = Initial::Constant(0.5);
         let trend = settings.trend.then(|| parameters.add("trend.factors", &[SIGNS], half, stream));
         let between = settings.reading == Reading::Next(Steps::Orders);
-        let gaps = between.then(|| parameters.add("gaps.weight", &[BUCKETS, width], normal, stream));
+        let gaps = (between || settings.inputs.time_gap)
+            .then(|| parameters.add("gaps.weight", &[BUCKETS, width], normal, stream));
         let own = settings.repeats.then(|| Weights {
             age: parameters.add("own.age", &[BUCKETS], Initial::Constant(1.0), stream),
             item: parameters.add("own.item", &[size], zero, stream),
@@ -143,7 +144,7 @@ impl Network {
         }
     }
 
-    fn pack<'b>(&self, batch: &'b Batch) -> Pack<'b> {
+    pub(super) fn pack<'b>(&self, batch: &'b Batch) -> Pack<'b> {
         let mask = match self.settings.reading {
             Reading::Next(Steps::Orders) => Mask::Visible(&batch.visible),
             Reading::Next(Steps::Items) => Mask::Causal,
@@ -171,6 +172,16 @@ impl Network {
         self.items
     }
 
+    /// What reads the tokens.
+    pub(super) fn encoder(&self) -> &Encoder {
+        &self.encoder
+    }
+
+    /// The norm behind it.
+    pub(super) fn norm(&self) -> &LayerNorm {
+        &self.norm
+    }
+
     /// The vectors of query token and items.
     pub(super) fn items<'a>(&self, parameters: &'a [f32]) -> &'a [f32] {
         self.items.of(parameters)
@@ -178,21 +189,21 @@ impl Network {
 
     /// Hidden states of the queries, into `space.hidden`.
     fn forward(&self, parameters: &[f32], training: Option<Stream>, space: &mut Space) {
+        self.forward_of((self.items.of(parameters), parameters), training, space);
+    }
+
+    /// The same with the vectors of query token and items from elsewhere.
+    pub(super) fn forward_of(
+        &self,
+        (items, parameters): (&[f32], &[f32]),
+        training: Option<Stream>,
+        space: &mut Space,
+    ) {
         let Space { batch, encoder, queries, norm, hidden, .. } = space;
         let width = self.settings.hidden_size;
         encoder.states.resize_with(1.max(encoder.states.len()), Vec::new);
         let x = &mut encoder.states[0];
-        x.resize(batch.tokens.len() * width, 0.0);
-        embedding::forward(self.items.of(parameters), &batch.tokens, x, width);
-        let scale = (width as f32).sqrt();
-        x.iter_mut().for_each(|x| *x *= scale);
-        if let Some(gaps) = self.gaps {
-            let gaps = gaps.of(parameters);
-            for &row in &batch.rows {
-                let gap = &gaps[batch.gaps[row] as usize * width..][..width];
-                x[row * width..][..width].iter_mut().zip(gap).for_each(|(x, gap)| *x += scale * gap);
-            }
-        }
+        self.embed((items, parameters), batch, x);
         self.drop_inputs(&batch.tokens, training, x);
         let last = self.encoder.forward(parameters, (self.pack(batch), training), encoder);
         queries.clear();
@@ -200,9 +211,40 @@ impl Network {
         self.norm.forward(parameters, queries, hidden, norm);
     }
 
+    /// What goes into the encoder.
+    pub(super) fn embed(&self, (items, parameters): (&[f32], &[f32]), batch: &Batch, x: &mut Vec<f32>) {
+        let width = self.settings.hidden_size;
+        x.resize(batch.tokens.len() * width, 0.0);
+        embedding::forward(items, &batch.tokens, x, width);
+        let scale = (width as f32).sqrt();
+        x.iter_mut().for_each(|x| *x *= scale);
+        if let Some(gaps) = self.gaps {
+            let gaps = gaps.of(parameters);
+            for row in self.rows_with_gaps(batch) {
+                let gap = &gaps[batch.gaps[row] as usize * width..][..width];
+                x[row * width..][..width].iter_mut().zip(gap).for_each(|(x, gap)| *x += scale * gap);
+            }
+        }
+    }
+
     /// From gradients of the hidden states (`space.d_hidden`) to those of the parameters; leaves those
     /// of the tokens in `space.d`.
     fn backward(&self, parameters: &[f32], training: Option<Stream>, space: &mut Space) {
+        self.backward_to_tokens(parameters, training, space);
+        let Space { batch, gradients, d, .. } = space;
+        let width = self.settings.hidden_size;
+        embedding::backward(d, &batch.tokens, self.items.of_mut(gradients), width);
+        if let Some(gaps) = self.gaps {
+            let d_gaps = gaps.of_mut(gradients);
+            for row in self.rows_with_gaps(batch) {
+                let to = &mut d_gaps[batch.gaps[row] as usize * width..][..width];
+                to.iter_mut().zip(&d[row * width..][..width]).for_each(|(to, d)| *to += d);
+            }
+        }
+    }
+
+    /// The same up to the tokens.
+    pub(super) fn backward_to_tokens(&self, parameters: &[f32], training: Option<Stream>, space: &mut Space) {
         let Space { batch, gradients, encoder, queries, norm, d_hidden, d_queries, d, .. } = space;
         let width = self.settings.hidden_size;
         self.norm.backward(parameters, gradients, (queries, norm), d_hidden, d_queries);
@@ -215,14 +257,13 @@ impl Network {
         self.drop_inputs(&batch.tokens, training, d);
         let scale = (width as f32).sqrt();
         d.iter_mut().for_each(|d| *d *= scale);
-        embedding::backward(d, &batch.tokens, self.items.of_mut(gradients), width);
-        if let Some(gaps) = self.gaps {
-            let d_gaps = gaps.of_mut(gradients);
-            for &row in &batch.rows {
-                let to = &mut d_gaps[batch.gaps[row] as usize * width..][..width];
-                to.iter_mut().zip(&d[row * width..][..width]).for_each(|(to, d)| *to += d);
-            }
-        }
+    }
+
+    /// The rows that know the time since what was before: the queries, or all.
+    fn rows_with_gaps<'b>(&self, batch: &'b Batch) -> impl Iterator<Item = usize> + 'b {
+        let all = if self.settings.inputs.time_gap { 0..batch.tokens.len() } else { 0..0 };
+        let queries: &[usize] = if all.is_empty() { &batch.rows } else { &[] };
+        queries.iter().copied().chain(all)
     }
 
     /// In training whole items are left out of what is read, and numbers of what is left: who buys this
@@ -340,7 +381,8 @@ impl Network {
         loss.forward_backward(hidden, &mut into, work)
     }
 
-    fn own_weights<'a>(&self, parameters: &'a [f32]) -> Option<Weights<&'a [f32]>> {
+    /// What buying again counts, where it does.
+    pub(super) fn own_weights<'a>(&self, parameters: &'a [f32]) -> Option<Weights<&'a [f32]>> {
         let own = self.own?;
         Some(Weights {
             age: own.age.of(parameters),
@@ -377,7 +419,7 @@ impl Network {
     }
 
     /// Reads examples up to their last queries, which alone are then in the batch.
-    fn read(&self, parameters: &[f32], examples: &[&Example], space: &mut Space) {
+    pub(super) fn read(&self, parameters: &[f32], examples: &[&Example], space: &mut Space) {
         let size = self.item_bias.of(parameters).len();
         space.batch.clear(size);
         examples.iter().for_each(|example| self.add(&mut space.batch, example, |_| (0.0, 0)));
@@ -394,33 +436,5 @@ impl Network {
             space.batch.own.clear(size);
             examples.iter().for_each(|example| space.batch.own.add(example, example.tokens.len() - 1));
         }
-    }
-
-    /// What each token of an example says for one item: gradient of its logit times input.
-    pub(super) fn attributions(
-        &self,
-        parameters: &[f32],
-        example: &Example,
-        item: usize,
-        space: &mut Space,
-    ) -> Vec<f32> {
-        let width = self.settings.hidden_size;
-        space.gradients.clear();
-        space.gradients.resize(parameters.len(), 0.0);
-        space.batch.clear(self.item_bias.of(parameters).len());
-        self.add(&mut space.batch, example, |_| (0.0, 0));
-        self.forward(parameters, None, space);
-        space.d_hidden.clear();
-        space.d_hidden.resize(space.hidden.len(), 0.0);
-        let last = space.hidden.len() - width;
-        let row = &self.items.of(parameters)[item * width..][..width];
-        space.d_hidden[last..].copy_from_slice(row);
-        self.backward(parameters, None, space);
-        let table = self.items.of(parameters);
-        let said = example.tokens.iter().zip(space.d.chunks_exact(width)).map(|(token, d)| match *token {
-            QUERY => f32::NEG_INFINITY,
-            token => d.iter().zip(&table[token as usize * width..]).map(|(d, x)| d * x).sum(),
-        });
-        said.collect()
     }
 }

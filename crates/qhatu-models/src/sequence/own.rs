@@ -130,6 +130,21 @@ impl Own {
     }
 }
 
+/// What is added to the items that were bought before the last query of an example, items from 0 in their order.
+pub(super) fn added(weights: &Weights<&[f32]>, hidden: &[f32], example: &Example) -> Vec<(u32, f32)> {
+    let Some((now, before)) = example.times.split_last() else { return Vec::new() };
+    let gate = dot(weights.gate, hidden);
+    let bought = example.tokens.iter().zip(before).filter(|(token, _)| **token != QUERY);
+    let strong = |(token, time): (&u32, &i64)| {
+        (*token - 1, strength(weights, gate, bucket(now.saturating_sub(*time)), *token - 1))
+    };
+    let mut all: Vec<(u32, f32)> = bought.map(strong).collect();
+    all.sort_by_key(|(class, _)| *class);
+    all.chunk_by(|a, b| a.0 == b.0)
+        .map(|same| (same[0].0, same.iter().map(|(_, strength)| strength).sum::<f32>().ln_1p()))
+        .collect()
+}
+
 fn strength(weights: &Weights<&[f32]>, gate: f32, bucket: u8, class: u32) -> f32 {
     (weights.age[usize::from(bucket)] + weights.item[class as usize] + gate).min(MOST).exp()
 }
@@ -202,6 +217,28 @@ mod tests {
         );
         for (place, (found, slope)) in d.iter().zip(slopes).enumerate() {
             assert!((f64::from(*found) - slope).abs() < 1e-3, "{place}: {found} is not {slope}");
+        }
+    }
+
+    #[test]
+    fn what_is_added_to_one_is_what_a_pack_adds_to_its_last_query() {
+        let items = [2, 1, 2].map(ItemIdx);
+        let history = History { items: &items, times: &[0, 0, 30 * HOUR], now: 90 * HOUR };
+        let settings = crate::sequence::SequenceConfig::settings(&crate::sasrec::Config::default());
+        let example = Example::new(&history, 3, &settings, true);
+        let numbers: Vec<f32> = (0..39).map(|place| ((place * 37) % 11) as f32 / 11.0 - 0.5).collect();
+        let weights = Weights { age: &numbers[..32], item: &numbers[32..35], gate: &numbers[35..37] };
+        let mut own = Own::default();
+        own.clear(3);
+        own.add(&example, example.tokens.len() - 1);
+        let offsets = own.forward(&weights, &numbers[37..]);
+        let mut want: Vec<(u32, f32)> =
+            offsets.classes.iter().copied().zip(offsets.values.iter().copied()).collect();
+        want.sort_by_key(|(class, _)| *class);
+        let found = added(&weights, &numbers[37..], &example);
+        assert_eq!(found.len(), 2);
+        for (found, want) in found.iter().zip(want) {
+            assert!(found.0 == want.0 && (found.1 - want.1).abs() < 1e-6, "{found:?} {want:?}");
         }
     }
 

@@ -35,7 +35,7 @@ impl<'a> Columns<'a> {
 
     /// # Errors
     /// Where columns differ in length, or there are not as many marks of categories as features.
-    pub(super) fn check(&self) -> Result<(), ModelError> {
+    pub(crate) fn check(&self) -> Result<(), ModelError> {
         let rows = self.rows();
         if let Some(place) = self.values.iter().position(|column| column.len() != rows) {
             let fault =

@@ -3,7 +3,8 @@
 //! Of each two rows of a group with unequal labels the one of the higher label is pushed up, the harder the more NDCG
 //! changes when the two swap places. As in LightGBM only pairs count of which one stands in the first thirty places,
 //! a pair counts less the further apart its margins are, and a group's sum is tamed by a logarithm, so that a group of
-//! many pairs does not outweigh the others.
+//! many pairs does not outweigh the others. A pair counts what its better row weighs: so clicks can be weighed by how
+//! seldom their place is looked at ([`crate::position_bias`]), and a group by giving all of its rows the same.
 
 use rayon::prelude::*;
 
@@ -44,15 +45,12 @@ pub(super) fn pairs(target: &Target, margins: &[f32], pairs: &mut [Pair]) {
     let parts = cut(pairs, target.groups);
     parts.into_par_iter().zip(starts(target.groups)).for_each(|(pairs, start)| {
         let rows = start..start + pairs.len();
-        of_group(&target.labels[rows.clone()], &margins[rows], pairs);
-        for (place, pair) in pairs.iter_mut().enumerate() {
-            let weight = target.weight(start + place);
-            *pair = Pair { gradient: weight * pair.gradient, hessian: weight * pair.hessian };
-        }
+        let weight = |row: usize| f64::from(target.weight(start + row));
+        of_group(&target.labels[rows.clone()], &margins[rows], weight, pairs);
     });
 }
 
-fn of_group(labels: &[f32], margins: &[f32], pairs: &mut [Pair]) {
+fn of_group(labels: &[f32], margins: &[f32], weight: impl Fn(usize) -> f64, pairs: &mut [Pair]) {
     let mut sums = vec![(0.0_f64, 0.0_f64); labels.len()];
     let order = ranked(margins);
     let best = ideal(labels, PLACES);
@@ -74,9 +72,10 @@ fn of_group(labels: &[f32], margins: &[f32], pairs: &mut [Pair]) {
                 }
                 let doubt = 1.0 / (1.0 + ahead.exp());
                 let (push, curve) = (change * doubt, change * doubt * (1.0 - doubt));
+                all += 2.0 * push;
+                let (push, curve) = (weight(up) * push, weight(up) * curve);
                 sums[up] = (sums[up].0 - push, sums[up].1 + curve);
                 sums[down] = (sums[down].0 + push, sums[down].1 + curve);
-                all += 2.0 * push;
             }
         }
         if all > 0.0 {
@@ -140,6 +139,13 @@ mod tests {
             assert!(group.iter().map(|pair| pair.gradient).sum::<f32>().abs() < 1e-6);
             assert!(group.iter().all(|pair| pair.hessian > 0.0));
         }
+        let mut weighed = [Pair::default(); 5];
+        let weights = &[9.0, 2.0, 1.0, 3.0, 9.0];
+        pairs(&Target { weights, ..target }, &[0.5, 0.1, 0.3, 0.0, 0.0], &mut weighed);
+        // The second row is the better one of its pairs, the fourth that of the other group.
+        assert!((weighed[1].gradient - 2.0 * found[1].gradient).abs() < 1e-6);
+        assert!((weighed[4].gradient - 3.0 * found[4].gradient).abs() < 1e-6);
+        assert!(weighed[..3].iter().map(|pair| pair.gradient).sum::<f32>().abs() < 1e-6);
         let alike = Target { labels: &[1.0, 1.0], weights: &[], groups: &[2] };
         pairs(&alike, &[0.0, 1.0], &mut found[..2]);
         assert_eq!(found[..2], [Pair::default(); 2], "nothing to sort");

@@ -25,7 +25,8 @@ pub enum Objective {
 pub struct Target<'a> {
     /// A label a row.
     pub labels: &'a [f32],
-    /// What a row counts, 0 or more; empty: each counts 1.
+    /// What a row counts, 0 or more; empty: each counts 1. For [`Objective::LambdaRank`] what a pair counts of which it is
+    /// the better row.
     pub weights: &'a [f32],
     /// For [`Objective::LambdaRank`]: the sizes of the groups, whose rows stand together; else empty.
     pub groups: &'a [u32],

@@ -1,40 +1,189 @@
-//! Inner products of 8-bit rows with one query, in whole numbers: the same at every level.
+//! Inner products of 8-bit rows with one query, in whole numbers: the same at every level; and of rows as they are, in
+//! one order of sums.
 //!
-//! Rows lie in blocks of [`BLOCK`], within a block column after column, so that a lane is a row and nothing has
-//! to be summed across lanes.
+//! Codes lie in blocks of [`BLOCK`] rows, within a block pair of columns after pair of columns, so that a lane is a row,
+//! nothing has to be summed across lanes, and a multiplication of pairs (`vpmaddwd`) takes two columns at a time.
 
-use super::level::{dispatched, level};
+use super::lane::{LANES, multiply_add};
+use super::level::{Level, dispatched, level};
 
-/// Rows of a block.
-pub(crate) const BLOCK: usize = 16;
+/// Rows of a block: a pair of their columns is a cache line.
+pub(crate) const BLOCK: usize = 32;
+/// Codes of a pair of columns of a block.
+const LINE: usize = 2 * BLOCK;
 
-dispatched! {
-    /// [`inner_products`] at a level.
-    fn inner_products_at(codes: &[i8], query: &[i32], sums: &mut [i32]) = body
+/// Where the code of a row and a column lies, of rows of `pairs` pairs of columns.
+pub(crate) fn place(row: usize, column: usize, pairs: usize) -> usize {
+    (row / BLOCK * pairs + column / 2) * LINE + row % BLOCK * 2 + column % 2
 }
 
-/// For each row of `codes` (`sums.len()` × `query.len()`, in blocks) its product with `query`.
+/// For each row of `codes` its product with `query`, which holds pairs of columns.
 ///
 /// # Panics
 /// Where lengths do not fit: whole blocks, a sum for each row.
-pub(crate) fn inner_products(codes: &[i8], query: &[i32], sums: &mut [i32]) {
-    assert_eq!(codes.len(), sums.len() * query.len(), "a code for each row and column");
-    assert!(sums.len().is_multiple_of(BLOCK), "whole blocks of rows");
+pub(crate) fn inner_products(codes: &[i8], query: &[[i16; 2]], sums: &mut [i32]) {
     inner_products_at(level(), codes, query, sums);
 }
 
-#[inline(always)]
-fn body<const FMA: bool>(codes: &[i8], query: &[i32], sums: &mut [i32]) {
+fn inner_products_at(level: Level, codes: &[i8], query: &[[i16; 2]], sums: &mut [i32]) {
+    assert_eq!(codes.len(), 2 * sums.len() * query.len(), "a code for each row and column");
+    assert!(sums.len().is_multiple_of(BLOCK), "whole blocks of rows");
+    if query.is_empty() {
+        return sums.fill(0);
+    }
+    let (lines, _) = codes.as_chunks::<LINE>();
     let (sums, _) = sums.as_chunks_mut::<BLOCK>();
-    for (block, sums) in codes.chunks_exact(BLOCK * query.len().max(1)).zip(sums) {
+    match level {
+        // SAFETY: the processor has these instructions, as `level()` found.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => unsafe { wide::avx512(lines, query, sums) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => unsafe { wide::avx2(lines, query, sums) },
+        _ => portable(lines, query, sums),
+    }
+}
+
+fn portable(lines: &[[i8; LINE]], query: &[[i16; 2]], sums: &mut [[i32; BLOCK]]) {
+    for (block, sums) in lines.chunks_exact(query.len()).zip(sums) {
         let mut own = [0_i32; BLOCK];
-        let (columns, _) = block.as_chunks::<BLOCK>();
-        for (column, factor) in columns.iter().zip(query) {
+        for (line, factors) in block.iter().zip(query) {
+            let [first, second] = factors.map(i32::from);
             for lane in 0..BLOCK {
-                own[lane] += i32::from(column[lane]) * factor;
+                own[lane] += i32::from(line[2 * lane]) * first + i32::from(line[2 * lane + 1]) * second;
             }
         }
         *sums = own;
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod wide {
+    use std::arch::x86_64::*;
+
+    use super::{BLOCK, LINE};
+
+    macro_rules! scan {
+        ($name:ident, $features:literal, $vectors:literal, $load:ident: $half:ty, $whole:ty, $zero:ident, $widen:ident, $spread:ident, $multiply:ident, $add:ident, $store:ident) => {
+            /// # Safety
+            /// The processor has the instructions.
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn $name(lines: &[[i8; LINE]], query: &[[i16; 2]], sums: &mut [[i32; BLOCK]]) {
+                const EACH: usize = LINE / $vectors;
+                for (block, sums) in lines.chunks_exact(query.len()).zip(sums) {
+                    let mut own = [$zero(); $vectors];
+                    for (line, [first, second]) in block.iter().zip(query) {
+                        let factors = $spread(i32::from(*second) << 16 | i32::from(*first) & 0xffff);
+                        for v in 0..$vectors {
+                            // SAFETY: a line has LINE codes.
+                            let codes = unsafe { $load(line.as_ptr().add(v * EACH).cast::<$half>()) };
+                            own[v] = $add(own[v], $multiply($widen(codes), factors));
+                        }
+                    }
+                    for v in 0..$vectors {
+                        // SAFETY: a block has BLOCK sums, one for two codes of a line.
+                        unsafe { $store(sums.as_mut_ptr().add(v * EACH / 2).cast::<$whole>(), own[v]) };
+                    }
+                }
+            }
+        };
+    }
+
+    scan!(
+        avx2,
+        "avx2",
+        4,
+        _mm_loadu_si128: __m128i,
+        __m256i,
+        _mm256_setzero_si256,
+        _mm256_cvtepi8_epi16,
+        _mm256_set1_epi32,
+        _mm256_madd_epi16,
+        _mm256_add_epi32,
+        _mm256_storeu_si256
+    );
+    scan!(
+        avx512,
+        "avx512f,avx512bw,avx2",
+        2,
+        _mm256_loadu_si256: __m256i,
+        __m512i,
+        _mm512_setzero_si512,
+        _mm512_cvtepi8_epi16,
+        _mm512_set1_epi32,
+        _mm512_madd_epi16,
+        _mm512_add_epi32,
+        _mm512_storeu_si512
+    );
+}
+
+/// What a block's sums stand for, and what they must reach.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bar {
+    /// A sum's unit is this times the row's scale.
+    pub(crate) factor: f32,
+    /// What is added because sums are rounded.
+    pub(crate) off: f32,
+    /// What must be reached.
+    pub(crate) floor: f32,
+}
+
+dispatched! {
+    /// Whether any row of a block may reach the bar: `scale · factor · sum + bias + off ≥ floor`.
+    fn any_reaches_at(sums: &[i32], scales: &[f32], biases: &[f32], bar: Bar) -> bool = any_reaches_body
+}
+
+/// Whether any row may reach the bar: `scale · factor · sum + bias + off ≥ floor`.
+pub(crate) fn any_reaches(sums: &[i32], scales: &[f32], biases: &[f32], bar: Bar) -> bool {
+    any_reaches_at(level(), sums, scales, biases, bar)
+}
+
+/// What a row's sum stands for.
+#[inline(always)]
+pub(crate) fn about(sum: i32, scale: f32, factor: f32, bias: f32) -> f32 {
+    scale * factor * sum as f32 + bias
+}
+
+#[inline(always)]
+fn any_reaches_body<const FMA: bool>(sums: &[i32], scales: &[f32], biases: &[f32], bar: Bar) -> bool {
+    let mut found = 0;
+    for ((sum, scale), bias) in sums.iter().zip(scales).zip(biases) {
+        found |= u32::from(about(*sum, *scale, bar.factor, *bias) + bar.off >= bar.floor);
+    }
+    found > 0
+}
+
+dispatched! {
+    /// [`products`] at a level.
+    fn products_at(rows: &[f32], query: &[f32], out: &mut [f32]) = products_body
+}
+
+/// The product of each row (`out.len()` × `query.len()`) with the query, in an order of sums that depends on the width
+/// alone.
+///
+/// # Panics
+/// Where lengths do not fit.
+pub(crate) fn products(rows: &[f32], query: &[f32], out: &mut [f32]) {
+    assert_eq!(rows.len(), out.len() * query.len(), "a product for each row");
+    products_at(level(), rows, query, out);
+}
+
+#[inline(always)]
+fn products_body<const FMA: bool>(rows: &[f32], query: &[f32], out: &mut [f32]) {
+    for (row, out) in rows.chunks_exact(query.len().max(1)).zip(out) {
+        let mut sums = [0.0_f32; LANES];
+        let ((own, own_rest), (query, query_rest)) = (row.as_chunks::<LANES>(), query.as_chunks::<LANES>());
+        for (own, query) in own.iter().zip(query) {
+            (0..LANES).for_each(|lane| sums[lane] = multiply_add::<FMA>(own[lane], query[lane], sums[lane]));
+        }
+        let rest: f32 = own_rest.iter().zip(query_rest).map(|(a, b)| a * b).sum();
+        // Halves upon halves.
+        let mut half = LANES / 2;
+        while half > 0 {
+            (0..half).for_each(|lane| sums[lane] += sums[lane + half]);
+            half /= 2;
+        }
+        *out = sums[0] + rest;
     }
 }
 
@@ -42,23 +191,22 @@ fn body<const FMA: bool>(codes: &[i8], query: &[i32], sums: &mut [i32]) {
 mod tests {
     use super::*;
     use crate::kernel::level::levels;
+    use crate::kernel::tests::numbers;
     use crate::random::Stream;
 
     #[test]
     fn every_level_sums_what_a_plain_loop_sums() {
         let stream = Stream::new(5);
-        for (rows, width) in [(16, 1), (48, 7), (160, 64)] {
-            let code = |row: usize, column: usize| stream.at((row * width + column) as u64) as u8 as i8;
-            let query: Vec<i32> =
-                (0..width).map(|place| stream.child(1).at(place as u64) as i16 as i32).collect();
-            let mut codes = Vec::new();
-            for block in 0..rows / BLOCK {
-                for column in 0..width {
-                    codes.extend((0..BLOCK).map(|lane| code(block * BLOCK + lane, column)));
-                }
+        for (rows, pairs) in [(32, 1), (96, 7), (320, 32), (32, 256)] {
+            let code = |row: usize, column: usize| stream.at((row * 2 * pairs + column) as u64) as u8 as i8;
+            let number = |place: usize| stream.child(1).at(place as u64) as i16;
+            let query: Vec<[i16; 2]> = (0..pairs).map(|pair| [2 * pair, 2 * pair + 1].map(number)).collect();
+            let mut codes = vec![0; 2 * rows * pairs];
+            for row in 0..rows {
+                (0..2 * pairs).for_each(|column| codes[place(row, column, pairs)] = code(row, column));
             }
             let plain = |row: usize| -> i64 {
-                (0..width).map(|column| i64::from(code(row, column)) * i64::from(query[column])).sum()
+                (0..2 * pairs).map(|column| i64::from(code(row, column)) * i64::from(number(column))).sum()
             };
             let want: Vec<i64> = (0..rows).map(plain).collect();
             for level in levels() {
@@ -66,6 +214,36 @@ mod tests {
                 inner_products_at(level, &codes, &query, &mut sums);
                 assert_eq!(sums.into_iter().map(i64::from).collect::<Vec<_>>(), want, "{level:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_row_is_the_same_alone_and_among_others_and_near_the_sum() {
+        for width in [1, 16, 17, 64, 100] {
+            let (rows, query) = (numbers(7 * width, 1), numbers(width, 2));
+            for level in levels() {
+                let mut all = [0.0; 7];
+                products_at(level, &rows, &query, &mut all);
+                for (row, all) in rows.chunks_exact(width).zip(all) {
+                    let mut alone = [0.0];
+                    products_at(level, row, &query, &mut alone);
+                    let sum: f64 = row.iter().zip(&query).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+                    assert_eq!(alone, [all]);
+                    assert!((f64::from(all) - sum).abs() < 1e-4, "{level:?}: {all} {sum}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_block_passes_where_one_of_its_rows_does() {
+        let (scales, biases) = ([0.5; 32], [1.0; 32]);
+        let mut sums = [10; 32];
+        sums[17] = 100;
+        let bar = |floor| Bar { factor: 2.0, off: 0.25, floor };
+        for level in levels() {
+            assert!(any_reaches_at(level, &sums, &scales, &biases, bar(101.25)));
+            assert!(!any_reaches_at(level, &sums, &scales, &biases, bar(101.5)));
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod block;
 mod feed_forward;
+mod last_block;
 mod linear;
 mod norm;
 mod packed_block;
@@ -14,6 +15,7 @@ mod self_attention;
 
 pub use block::{Block, BlockConfig, BlockSaved, NormPlace};
 pub use feed_forward::{FeedForward, FeedForwardSaved};
+pub use last_block::{LastBlock, LastBlockRoom};
 pub use linear::Linear;
 pub use norm::{LayerNorm, LayerNormSaved};
 pub use packed_block::{PackedBlock, PackedBlockRoom};

@@ -1,5 +1,7 @@
 //! A linear map for many forward passes with the same weights: laid out once, in 32-bit floats or in whole numbers.
 
+use std::ops::Range;
+
 use crate::kernel::Team;
 use crate::kernel::int8::{Int8Panels, Int8Rows};
 use crate::kernel::packed::Panels;
@@ -39,13 +41,23 @@ pub struct PackedLinearRoom {
 impl PackedLinear {
     /// Lays out a layer's weights.
     pub fn new(linear: &Linear, parameters: &[f32], precision: Precision) -> Self {
-        let (inputs, outputs) = (linear.widths.inputs, linear.widths.outputs);
-        let weights = linear.weight.of(parameters);
+        Self::part(linear, parameters, 0..linear.widths.outputs, precision)
+    }
+
+    /// Lays out a layer's weights for some of its outputs.
+    pub(super) fn part(
+        linear: &Linear,
+        parameters: &[f32],
+        outputs: Range<usize>,
+        precision: Precision,
+    ) -> Self {
+        let (inputs, bias) = (linear.widths.inputs, linear.bias.of(parameters)[outputs.clone()].to_vec());
+        let weights = &linear.weight.of(parameters)[outputs.start * inputs..outputs.end * inputs];
         let weights = match precision {
-            Precision::F32 => Weights::F32(Panels::new(weights, inputs, outputs)),
-            Precision::Int8 => Weights::Int8(Int8Panels::new(weights, inputs, outputs)),
+            Precision::F32 => Weights::F32(Panels::new(weights, inputs, outputs.len())),
+            Precision::Int8 => Weights::Int8(Int8Panels::new(weights, inputs, outputs.len())),
         };
-        Self { weights, bias: linear.bias.of(parameters).to_vec(), inputs }
+        Self { weights, bias, inputs }
     }
 
     /// `y` (resized to rows × outputs) from `x` (rows × inputs), by a team; the result depends on neither it nor

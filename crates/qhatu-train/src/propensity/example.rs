@@ -14,6 +14,8 @@ pub struct Examples {
     pub table: DenseTable,
     /// Whether each row is a yes.
     pub labels: Vec<bool>,
+    /// When each row was, as a number of its window, from 0; empty where rows have no order in time.
+    pub periods: Vec<u32>,
 }
 
 impl Examples {
@@ -34,7 +36,7 @@ impl Examples {
         }
         let labels = table.column(target).map_or_else(|| Ok(Vec::new()), |column| labels(target, column))?;
         table.columns.retain(|(name, _)| name != target && !leave_out.contains(name));
-        Ok(Self { table, labels })
+        Ok(Self { table, labels, periods: Vec::new() })
     }
 
     /// Says which rows they are: the same names and values, the same fingerprint.
@@ -52,6 +54,7 @@ impl Examples {
             }
         }
         self.labels.iter().for_each(|label| hash.update([u8::from(*label)]));
+        self.periods.iter().for_each(|period| hash.update(period.to_le_bytes()));
         hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! Fold by fold, then on all rows.
+//! Fold by fold or window by window, then on all rows.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::artifact::Scorer;
 use super::config::PropensityConfig;
 use super::example::Examples;
-use super::fold::{balanced, stratified};
+use super::fold::{Folds, balanced};
 use super::importance::{importance, pick_rows};
 use crate::error::TrainError;
 
@@ -33,7 +33,7 @@ pub struct PropensityReport {
     pub config: PropensityConfig,
     /// How each column was prepared.
     pub recipes: Vec<(String, Recipe)>,
-    /// Each fold.
+    /// Each fold, or each window that is judged, oldest first.
     pub folds: Vec<FoldFigures>,
     /// Each figure over folds.
     pub over_folds: BTreeMap<String, OverFolds>,
@@ -68,12 +68,14 @@ pub fn train(
 ) -> Result<Trained, TrainError> {
     let task = Task::new(examples, recipes, config)?;
     let labels = &examples.labels;
-    let fold_of = task.fold_of();
-    let held_out = task.held_out(&fold_of)?;
-    let report = task.report(&fold_of, &held_out)?;
-    let scorer = task.scorer(&(0..labels.len()).collect::<Vec<_>>(), config.folds as u64)?;
-    let calibration = Calibration::fit(config.calibration, &held_out.scores, labels)?;
-    let scorer = task.calibrated(scorer, calibration, &held_out.scores, labels)?;
+    let folds = task.folds();
+    let held_out = task.held_out(&folds)?;
+    let report = task.report(&folds, &held_out)?;
+    let scorer = task.scorer(&(0..labels.len()).collect::<Vec<_>>(), folds.count() as u64)?;
+    let scored = folds.scored();
+    let (scores, happened) = task.told(&held_out, &folds.rows(|fold| scored.contains(&fold)));
+    let calibration = Calibration::fit(config.calibration, &scores, &happened)?;
+    let scorer = task.calibrated(scorer, calibration, &scores, &happened)?;
     Ok(Trained { scorer, report })
 }
 
@@ -87,9 +89,9 @@ pub fn fold_scorers(
     config: &PropensityConfig,
 ) -> Result<Vec<(Vec<usize>, Scorer)>, TrainError> {
     let task = Task::new(examples, recipes, config)?;
-    let fold_of = task.fold_of();
-    let scorers = task.held_out(&fold_of)?.scorers;
-    Ok(scorers.into_iter().enumerate().map(|(fold, scorer)| (parted(&fold_of, fold).0, scorer)).collect())
+    let folds = task.folds();
+    let scorers = task.held_out(&folds)?.scorers;
+    Ok(scorers.into_iter().map(|(fold, scorer)| (folds.judging(fold), scorer)).collect())
 }
 
 struct Task<'a> {
@@ -99,10 +101,10 @@ struct Task<'a> {
     stream: Stream,
 }
 
-/// The score of each row by the model of its fold, and those models.
+/// The score of each row by the model of its fold, where it has one, and those models with their folds.
 struct HeldOut {
     scores: Vec<f64>,
-    scorers: Vec<Scorer>,
+    scorers: Vec<(usize, Scorer)>,
 }
 
 impl<'a> Task<'a> {
@@ -117,14 +119,21 @@ impl<'a> Task<'a> {
         if positives.min(rows - positives) < config.folds {
             return Err(TrainError::FewLabels { positives, rows, folds: config.folds });
         }
+        check_windows(examples)?;
         if recipes.is_empty() {
             return Err(TrainError::NoFeatures);
         }
         Ok(Self { examples, recipes, config, stream: Stream::new(config.seed) })
     }
 
-    fn fold_of(&self) -> Vec<usize> {
-        stratified(&self.examples.labels, self.config.folds, self.stream.child(FOLDS))
+    fn folds(&self) -> Folds {
+        Folds::new(self.examples, self.config.folds, self.stream.child(FOLDS))
+    }
+
+    /// Scores and labels of some rows.
+    fn told(&self, held_out: &HeldOut, rows: &[usize]) -> (Vec<f64>, Vec<bool>) {
+        let scores = rows.iter().map(|row| held_out.scores[*row]).collect();
+        (scores, rows.iter().map(|row| self.examples.labels[*row]).collect())
     }
 
     /// Prepares and fits on these rows and no others; calibration and threshold come later.
@@ -147,16 +156,16 @@ impl<'a> Task<'a> {
         Ok(Scorer { preparation, model })
     }
 
-    fn held_out(&self, fold_of: &[usize]) -> Result<HeldOut, TrainError> {
-        let mut scores = vec![0.0; fold_of.len()];
+    fn held_out(&self, folds: &Folds) -> Result<HeldOut, TrainError> {
+        let mut scores = vec![0.0; self.examples.labels.len()];
         let mut scorers = Vec::new();
-        for fold in 0..self.config.folds {
-            let (judging, training) = parted(fold_of, fold);
-            let scorer = self.scorer(&training, fold as u64)?;
+        for fold in folds.scored() {
+            let judging = folds.judging(fold);
+            let scorer = self.scorer(&folds.teaching(fold), fold as u64)?;
             let prepared = scorer.preparation.transform(&pick_rows(&self.examples.table, &judging))?;
             let own = scorer.model.classifier.scores(Columns::numbers(&prepared))?;
             judging.iter().zip(own).for_each(|(row, score)| scores[*row] = score);
-            scorers.push(scorer);
+            scorers.push((fold, scorer));
         }
         Ok(HeldOut { scores, scorers })
     }
@@ -175,56 +184,65 @@ impl<'a> Task<'a> {
         Ok(scorer)
     }
 
-    fn report(&self, fold_of: &[usize], held_out: &HeldOut) -> Result<PropensityReport, TrainError> {
+    fn report(&self, folds: &Folds, held_out: &HeldOut) -> Result<PropensityReport, TrainError> {
         let labels = &self.examples.labels;
-        let mut told = vec![0.0; fold_of.len()];
-        let mut said_yes = vec![false; fold_of.len()];
-        let (mut folds, mut lost) = (Vec::new(), BTreeMap::<String, f64>::new());
-        for (fold, scorer) in held_out.scorers.iter().enumerate() {
-            let (judging, training) = parted(fold_of, fold);
-            let at = |rows: &[usize]| {
-                let scores = rows.iter().map(|row| held_out.scores[*row]).collect::<Vec<f64>>();
-                (scores, rows.iter().map(|row| labels[*row]).collect::<Vec<bool>>())
-            };
+        let mut told = vec![0.0; labels.len()];
+        let mut said_yes = vec![false; labels.len()];
+        let (mut figures, mut lost) = (Vec::new(), BTreeMap::<String, f64>::new());
+        let judged = folds.judged();
+        for (fold, scorer) in held_out.scorers.iter().filter(|(fold, _)| judged.contains(fold)) {
             // The curve and the threshold come from rows that do not judge.
-            let (scores, happened) = at(&training);
+            let (scores, happened) = self.told(held_out, &folds.calibrating(*fold));
             let calibration = Calibration::fit(self.config.calibration, &scores, &happened)?;
             let scorer = self.calibrated(scorer.clone(), calibration, &scores, &happened)?;
-            let (scores, happened) = at(&judging);
+            let judging = folds.judging(*fold);
+            let (scores, happened) = self.told(held_out, &judging);
             let own: Vec<f64> =
                 scores.iter().map(|score| scorer.model.calibration.probability(*score)).collect();
             for (row, p) in judging.iter().zip(&own) {
                 told[*row] = *p;
                 said_yes[*row] = *p >= scorer.model.threshold;
             }
-            let figures = Classification::of(&own, &happened, scorer.model.threshold)?;
-            folds.push(FoldFigures { training_rows: training.len(), figures });
+            let found = Classification::of(&own, &happened, scorer.model.threshold)?;
+            figures.push(FoldFigures { training_rows: folds.teaching(*fold).len(), figures: found });
             if self.config.importance_repeats > 0 {
                 let table = pick_rows(&self.examples.table, &judging);
-                let stream = self.stream.child(IMPORTANCE).child(fold as u64);
+                let stream = self.stream.child(IMPORTANCE).child(*fold as u64);
                 let repeats = self.config.importance_repeats;
                 for (name, auc) in importance(&scorer, &table, &happened, repeats, stream)? {
-                    *lost.entry(name).or_default() += auc / self.config.folds as f64;
+                    *lost.entry(name).or_default() += auc / judged.len() as f64;
                 }
             }
         }
         let mut importance: Vec<(String, f64)> = lost.into_iter().collect();
         importance.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let threshold = threshold_by_cost(&told, labels, self.config.cost)?;
+        let rows = folds.rows(|fold| judged.contains(&fold));
+        let told: Vec<f64> = rows.iter().map(|row| told[*row]).collect();
+        let said_yes: Vec<bool> = rows.iter().map(|row| said_yes[*row]).collect();
+        let labels: Vec<bool> = rows.iter().map(|row| labels[*row]).collect();
+        let threshold = threshold_by_cost(&told, &labels, self.config.cost)?;
         Ok(PropensityReport {
             config: self.config.clone(),
             recipes: self.recipes.to_vec(),
-            over_folds: over_folds(&folds),
-            folds,
-            pooled: Classification::of(&told, labels, threshold)?.deciding(&said_yes, labels),
+            over_folds: over_folds(&figures),
+            folds: figures,
+            pooled: Classification::of(&told, &labels, threshold)?.deciding(&said_yes, &labels),
             importance,
         })
     }
 }
 
-/// Rows that judge in a fold, and those that teach.
-fn parted(fold_of: &[usize], fold: usize) -> (Vec<usize>, Vec<usize>) {
-    (0..fold_of.len()).partition(|row| fold_of[*row] == fold)
+/// Each window must hold both labels, for it teaches and judges.
+fn check_windows(examples: &Examples) -> Result<(), TrainError> {
+    let windows = examples.periods.iter().map(|period| period + 1).max().unwrap_or(0);
+    for window in 0..windows {
+        let own = || examples.periods.iter().zip(&examples.labels).filter(|(period, _)| **period == window);
+        let (rows, positives) = (own().count(), own().filter(|(_, label)| **label).count());
+        if positives == 0 || positives == rows {
+            return Err(TrainError::Window { window: window + 1, positives, rows });
+        }
+    }
+    Ok(())
 }
 
 fn over_folds(folds: &[FoldFigures]) -> BTreeMap<String, OverFolds> {

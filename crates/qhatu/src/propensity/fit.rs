@@ -1,34 +1,43 @@
 //! `qhatu propensity fit`: learn, judge, keep.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use qhatu_eval::{Classification, Cost, OverFolds};
 use qhatu_features::Recipe;
 use qhatu_ingest::read_table_file;
 use qhatu_models::calibration::Method;
 use qhatu_models::propensity::Kind;
-use qhatu_train::propensity::{Balance, Examples, PropensityConfig, PropensityReport, recipes, train};
+use qhatu_train::propensity::{
+    Balance, Examples, PropensityConfig, PropensityReport, Windows, recipes, shopper_examples, train,
+};
 use serde::de::DeserializeOwned;
 
 use super::stored::{self, Place};
 use crate::fault::Fault;
 use crate::progress::Stage;
-use crate::shop::{say, say_json};
+use crate::shop::{Shop, say, say_json};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The table: CSV (plain, .gz or .zst) or Parquet, a row a session or shopper.
-    table: PathBuf,
+    #[arg(required_unless_present = "shoppers")]
+    table: Option<PathBuf>,
     /// The column that says who bought: 1 and 0, true and false, yes and no.
-    #[arg(long)]
-    target: String,
+    #[arg(long, required_unless_present = "shoppers", conflicts_with = "shoppers")]
+    target: Option<String>,
+    /// Instead of a table: will a shopper of the shop project (--dir) buy within so many days?
+    #[arg(long, value_name = "DAYS", conflicts_with = "table", requires = "dir")]
+    shoppers: Option<u32>,
+    /// With --shoppers: so many windows of the past teach and judge, one after another.
+    #[arg(long, default_value_t = 6, requires = "shoppers")]
+    windows: u32,
     /// The folder to write the model to.
     #[arg(long, required_unless_present = "dir")]
     out: Option<PathBuf>,
     /// The shop project whose registry takes the model, as a version of `propensity`.
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// What classifies: boosting, forest or logistic.
+    /// What classifies: boosting, forest, logistic, attention or ensemble.
     #[arg(long, default_value = "boosting", value_parser = word::<Kind>)]
     model: Kind,
     /// Columns not to learn from, with commas between.
@@ -61,6 +70,9 @@ pub(crate) struct Args {
     /// Boosting rounds, or trees of the forest.
     #[arg(long)]
     trees: Option<usize>,
+    /// Times that attention sees each row.
+    #[arg(long)]
+    epochs: Option<u32>,
     /// Answer as JSON.
     #[arg(long)]
     json: bool,
@@ -90,22 +102,48 @@ impl Args {
         if let Some(trees) = self.trees {
             (config.model.boosting.rounds, config.model.forest.trees) = (trees, trees);
         }
+        if let Some(epochs) = self.epochs {
+            config.model.attention.epochs = epochs;
+        }
         config
     }
 }
 
+/// The rows to learn from, and what they are called.
+fn examples(args: &Args) -> Result<Examples, Fault> {
+    let Some(table) = &args.table else {
+        let shop = Shop::open(args.dir.as_deref().unwrap_or(Path::new(".")))?;
+        let windows = Windows { horizon: args.shoppers.unwrap_or_default(), count: args.windows };
+        let known = (shop.declarations()?, shop.catalogue().items()?);
+        let mut examples = shopper_examples(&shop.lake()?, (known.0, &known.1), windows)?;
+        let unknown = args.leave_out.iter().find(|name| examples.table.column(name).is_none());
+        if let Some(name) = unknown {
+            return Err(Fault::Said(format!("--leave-out {name}: shoppers have no such feature")));
+        }
+        examples.table.columns.retain(|(name, _)| !args.leave_out.contains(name));
+        return Ok(examples);
+    };
+    let rows = read_table_file(table, &args.categories)?;
+    let target = args.target.as_deref().unwrap_or_default();
+    let examples = Examples::new(rows, target, &args.leave_out)?;
+    Ok(examples)
+}
+
 pub(crate) fn run(args: &Args) -> Result<(), Fault> {
-    let table = read_table_file(&args.table, &args.categories)?;
-    let unknown = args.recipe.iter().find(|(name, _)| table.column(name).is_none());
+    let examples = examples(args)?;
+    let unknown = args.recipe.iter().find(|(name, _)| examples.table.column(name).is_none());
     if let Some((name, _)) = unknown {
-        return Err(Fault::Said(format!("--recipe {name}=…: {} has no such column", args.table.display())));
+        return Err(Fault::Said(format!("--recipe {name}=…: there is no such column to learn from")));
     }
-    let examples = Examples::new(table, &args.target, &args.leave_out)?;
     let recipes = recipes(&examples.table, args.model, &args.recipe);
     let stage = Stage::begin("fit", 0);
-    stage.say(&format!("{} rows, {} folds", examples.labels.len(), args.folds));
+    let what = match args.shoppers {
+        Some(days) => format!("{} rows, {} windows of {days} days", examples.labels.len(), args.windows),
+        None => format!("{} rows, {} folds", examples.labels.len(), args.folds),
+    };
+    stage.say(&what);
     let trained = train(&examples, &recipes, &args.config())?;
-    stage.end(&format!("{} rows, {} folds", examples.labels.len(), args.folds));
+    stage.end(&what);
     let place = Place { out: args.out.as_deref(), dir: args.dir.as_deref() };
     let kept = stored::keep(&place, &trained, &examples)?;
     if args.json {
@@ -118,7 +156,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Fault> {
 
 /// The figures as a table, the counts, and what the model leans on.
 fn text(report: &PropensityReport) -> String {
-    let mut lines = vec![format!("{:12} {:>8}   over {} folds", "figure", "mean", report.folds.len())];
+    let mut lines =
+        vec![format!("{:12} {:>8}   over {} folds or windows", "figure", "mean", report.folds.len())];
     let names = ["roc_auc", "pr_auc", "log_loss", "brier", "ece", "accuracy", "precision", "recall", "f1"];
     for name in names {
         if let Some(OverFolds { mean, deviation }) = report.over_folds.get(name) {

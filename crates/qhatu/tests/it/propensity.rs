@@ -60,6 +60,40 @@ fn a_model_is_fitted_kept_and_scores_from_folder_and_registry() {
 }
 
 #[test]
+fn a_shop_learns_which_of_its_own_shoppers_buy_next() {
+    let shop = Shop::new();
+    let fit = ["propensity", "fit", "--shoppers", "7", "--windows", "5", "--dir", "."];
+    let report = shop.json(&[&fit[..], &["--model", "logistic", "--json"]].concat());
+    // Of five windows the first teaches and the second teaches the calibration too.
+    assert_eq!(report["folds"].as_array().unwrap().len(), 3);
+    let trained = |fold: usize| report["folds"][fold]["training_rows"].as_u64().unwrap();
+    assert_eq!(
+        [trained(0), trained(1), trained(2)],
+        [180, 270, 360],
+        "90 shoppers a window, none of a later one"
+    );
+    assert!(report["over_folds"]["roc_auc"]["mean"].as_f64().unwrap() > 0.5, "{report}");
+    let score = ["propensity", "score", "--shoppers", "--dir", ".", "--as-of", "2026-06-20"];
+    let told = shop.succeed(&score);
+    let lines: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 90);
+    let known = |line: &Value| line["user_id"].as_str().is_some_and(|user| user.starts_with('u'));
+    assert!(lines.iter().all(known), "{told}");
+    let parquet = [&score[..], &["--out", "told.parquet"]].concat();
+    assert!(shop.succeed(&parquet).contains("90 rows in told.parquet"));
+    let says = |words: &[&str], part: &str| {
+        let said = shop.fail(words);
+        assert!(said.contains(part), "{part}: {said}");
+    };
+    says(
+        &["propensity", "fit", "--shoppers", "28", "--windows", "40", "--dir", "."],
+        "take fewer or shorter windows",
+    );
+    says(&[&fit[..], &["--leave-out", "nose"]].concat(), "--leave-out nose: shoppers have no such feature");
+    says(&["propensity", "score", "--shoppers", "--dir", ".", "--as-of", "soon"], "--as-of");
+}
+
+#[test]
 fn what_is_wrong_is_said() {
     let shop = Shop::new();
     let dir = shop.dir();
@@ -73,7 +107,7 @@ fn what_is_wrong_is_said() {
     says(&with(&["--target", "revenue"]), "there is no column \"revenue\"; there are views, source");
     says(&with(&["--target", "source"]), "row 1 of the target \"source\" is \"mail\"");
     says(&with(&["--target", "bought", "--recipe", "views=one_hot"]), "holds numbers");
-    says(&with(&["--target", "bought", "--recipe", "price=mean"]), "has no such column");
+    says(&with(&["--target", "bought", "--recipe", "price=mean"]), "no such column");
     says(&with(&["--target", "bought", "--folds", "1"]), "folds = 1");
     says(&["propensity", "score", "sessions.csv", "--model", "nowhere"], "nowhere");
     says(&["propensity", "explain", "sessions.csv", "--dir", ".", "--row", "1"], "no propensity model yet");
