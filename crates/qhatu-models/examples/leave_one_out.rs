@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! gzip -dc ../shared/data/movielens_1m/sequences.tsv.gz |
-//!     cargo run --release -p qhatu-models --example leave_one_out MODEL [settings as JSON] [seed] [folder]
+//!     cargo run --release -p qhatu-models --example leave_one_out MODEL [settings as JSON] [seed] [folder] [mixed]
 //! ```
 //!
 //! The input has a head and a line per interaction, `user<TAB>item`, users one after another, items in their order; both
@@ -18,7 +18,7 @@
 //! learned from least often (`cold`: the half below the median) and the others, users with at most three events to
 //! learn from and the others.
 //!
-//! With a folder a sequence model is then mixed with the decayed Markov model, `(1 − w) p + w q` with `q` its scores over their
+//! With `mixed` a sequence model is then mixed with the decayed Markov model, `(1 − w) p + w q` with `q` its scores over their
 //! sum and `w` chosen on the validation items; and both learn once more, from the validation items too, the sequence model for as many
 //! epochs as were best: `whole NDCG@10 HR@10` of the sequence model alone and `mixture NDCG@10 HR@10 W`, with their slices
 //! as `whole-slice …` and `mixture-slice …`.
@@ -54,7 +54,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let folder = argument(4).map(PathBuf::from);
     let known = reading::read(folder.as_deref())?;
     let seed = argument(3).map_or(Ok(1), |seed| seed.parse())?;
-    let run = Run { seed, folder, data: known.interactions()?, cases: Cases::new(&known) };
+    let mixes = argument(5).is_some_and(|word| word == "mixed");
+    let run = Run { seed, mixes, folder, data: known.interactions()?, cases: Cases::new(&known) };
     let papers = sasrec::Config { validation_days: 1.0, ..sasrec::Config::papers() };
     match name.as_str() {
         "sasrec" => run.sequence(&with(papers, &over)?, &known.learned()?),
@@ -78,6 +79,7 @@ fn markov(data: &Interactions, over: &Value) -> Result<DecayedMarkov, Box<dyn Er
 
 struct Run<'a> {
     seed: u64,
+    mixes: bool,
     /// Where fitted models are kept.
     folder: Option<PathBuf>,
     data: Interactions,
@@ -85,7 +87,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// A sequence model: alone, and with a folder mixed with a Markov model.
+    /// A sequence model: alone, and if wanted mixed with a Markov model.
     fn sequence<C: SequenceConfig + 'static>(
         &self,
         config: &C,
@@ -95,7 +97,7 @@ impl Run<'_> {
         let (model, epochs) = self.fit(config, "model")?;
         let took = begun.elapsed().as_secs_f64();
         self.say(["test", "slice"], &self.cases.judged(&*model), &format!("{took:.1}"));
-        if self.folder.is_none() {
+        if !self.mixes {
             return Ok(());
         }
         let early = markov(learned, &Value::Null)?;
