@@ -21,6 +21,7 @@ mod page;
 mod sasrec;
 mod scan;
 mod server;
+mod sessions;
 mod steps;
 mod swap;
 mod timed;
@@ -100,6 +101,12 @@ const BENCHES: &[Bench] = &[
         about: "items that nobody bought before, found by their titles, against BM25 and popularity",
         group: Group::Quality,
         run: cold::run,
+    },
+    Bench {
+        name: "sessions",
+        about: "Retailrocket's sessions: neighbours, rules and own items, against the papers' formulas on NumPy",
+        group: Group::Quality,
+        run: sessions::run,
     },
     Bench {
         name: "trees",

@@ -17,6 +17,7 @@ const MODELS: &[(&str, &str, &str)] = &[
     ("als", "Gustos en común (ALS)", "Tastes in common (ALS)"),
     ("text_neighbours", "Productos con títulos parecidos", "Products with similar titles"),
     ("vmis_knn", "Pedidos parecidos (VMIS-kNN)", "Similar orders (VMIS-kNN)"),
+    ("vstan", "Visitas parecidas, por orden y fecha (VSTAN)", "Similar visits, by order and date (VSTAN)"),
     ("gru4rec", "Memoria de la secuencia (GRU4Rec)", "Memory of the sequence (GRU4Rec)"),
     ("bert4rec", "Atención a ambos lados (BERT4Rec)", "Attention to both sides (BERT4Rec)"),
     ("sasrec", "Atención a la secuencia (SASRec)", "Attention to the sequence (SASRec)"),

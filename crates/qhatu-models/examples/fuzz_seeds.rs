@@ -14,6 +14,7 @@ use std::sync::Arc;
 use qhatu_models::{
     Interactions, ModelError, Purchase, Recommender, Vocabulary, bert4rec, blend, decayed_markov, ease,
     gru4rec, item_knn, own_frequency, popularity, recent_popularity, sasrec, text_neighbours, vmis_knn,
+    vstan,
 };
 use qhatu_schema::{ItemId, ItemIdx};
 
@@ -59,6 +60,7 @@ fn models(data: &Interactions) -> Result<Vec<Box<dyn Recommender>>, ModelError> 
         Box::new(item_knn::ItemKnn::fit(data, &item_knn::Config::default())),
         Box::new(ease::Ease::fit(data, &ease::Config::default())?),
         Box::new(vmis_knn::VmisKnn::fit(data, &vmis_knn::Config::default())?),
+        Box::new(vstan::Vstan::fit(data, &vstan::Config::default())?),
         Box::new(text_neighbours::TextNeighbours::fit(data, titles, &text_neighbours::Config::default())?),
         Box::new(blend::Blend::fit(data, &short, 1)?),
         Box::new(sasrec::SasRec::fit(data, &small, 1)?),

@@ -6,6 +6,9 @@
 //! earlier item's count to the power of `normalization`. Score: Σ over the last `window` orders of
 //! the history, each again with `1 / gap`. (First-order chains: Rendle et al., WWW 2010.)
 //!
+//! Sequential rules (Kamehkhosh et al., TempRec 2017) are window 10, history window 1 and normalization 0: only the last
+//! item asks, and rules that skip items count less.
+//!
 //! Defaults: window 3, normalization 0.25, .158 / .044; window 10 and normalization 0.5 .150 / .043. Ten followers instead
 //! of 500 gave .161 / .046, within chance, and would cut lists of similar items short (UCI Online Retail, NDCG@10 on all /
 //! new of the 28 days from 2011-10-15, by `examples/tune_baselines.rs` of `qhatu-train`).
@@ -29,6 +32,8 @@ pub const NAME: &str = "decayed_markov";
 pub struct Config {
     /// How many orders back a purchase reaches.
     pub window: usize,
+    /// How many of the history's last orders ask for followers; 0: as many as `window`.
+    pub history_window: usize,
     /// Followers that are kept of each item.
     pub k: usize,
     /// 0: raw counts; 1: frequencies.
@@ -37,7 +42,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { window: 3, k: 500, normalization: 0.25 }
+        Self { window: 3, history_window: 0, k: 500, normalization: 0.25 }
     }
 }
 
@@ -101,7 +106,10 @@ impl DecayedMarkov {
             }
             (item, gap)
         });
-        let window = self.config.window;
+        let window = match self.config.history_window {
+            0 => self.config.window,
+            window => window,
+        };
         counted.take_while(move |(_, gap)| *gap <= window).map(|(item, gap)| (item, 1.0 / gap as f32))
     }
 }

@@ -27,9 +27,11 @@ mod recommender;
 pub mod sasrec;
 pub mod saved;
 pub mod sequence;
+pub mod session_knn;
 pub mod text_neighbours;
 pub mod trees;
 pub mod vmis_knn;
+pub mod vstan;
 
 pub use error::ModelError;
 pub use interactions::{Interactions, Purchase, Sequence, Vocabulary};

@@ -12,7 +12,7 @@ use crate::DAY_MS;
 use crate::error::{ModelError, misfit};
 use crate::{
     als, bert4rec, blend, decayed_markov, ease, gru4rec, item_knn, own_frequency, popularity,
-    recent_popularity, sasrec, text_neighbours, vmis_knn,
+    recent_popularity, sasrec, text_neighbours, vmis_knn, vstan,
 };
 
 /// What is known of a shopper when they ask. Empty for one who is new.
@@ -179,6 +179,7 @@ pub fn load_model(file: &TensorFile) -> Result<Box<dyn Recommender>, ModelError>
         sasrec::NAME => Box::new(sasrec::SasRec::load(file)?),
         text_neighbours::NAME => Box::new(text_neighbours::TextNeighbours::load(file)?),
         vmis_knn::NAME => Box::new(vmis_knn::VmisKnn::load(file)?),
+        vstan::NAME => Box::new(vstan::Vstan::load(file)?),
         name => return Err(ModelError::Unknown { name: name.to_owned() }),
     })
 }

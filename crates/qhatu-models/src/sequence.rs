@@ -175,10 +175,10 @@ impl<C: SequenceConfig> SequenceModel<C> {
         let reader = Reader::new(&settings, &parameters);
         let width = settings.hidden_size;
         let vectors = &network.items(parameters.values())[width..];
-        let index = InnerProductIndex::new(vectors, width, biases.clone()).ok();
         let said = |row: &[f32]| settings.inputs.has_sides() && row.iter().any(|number| *number != 0.0);
         let rows = counts.iter().zip(vectors.chunks_exact(width));
         let known = rows.map(|(count, row)| *count > 0 || said(row)).collect();
+        let index = InnerProductIndex::new(vectors, width, biases.clone()).ok();
         Self { config, settings, network, parameters, counts, known, signs, biases, reader, index }
     }
 
@@ -217,7 +217,7 @@ impl<C: SequenceConfig> SequenceModel<C> {
     }
 
     /// The list by the index: of what nothing is added to by a search, the rest one by one. Nothing where there are fewer
-    /// than `k` of which anything is known.
+    /// than `k` of which something is known.
     fn searched(&self, asked: &Asked, k: usize, barred: &dyn Fn(ItemIdx) -> bool) -> Option<Vec<Scored>> {
         let index = self.index.as_ref()?;
         let (vectors, hidden) = (self.vectors(), asked.hidden());

@@ -13,7 +13,7 @@ use qhatu_models::sequence::{
 use qhatu_models::{
     History, Interactions, ItemSides, ModelError, Purchase, Recommender, Scored, Vocabulary, als, bert4rec,
     blend, decayed_markov, ease, gru4rec, item_knn, load_model, own_frequency, popularity, recent_popularity,
-    sasrec, text_neighbours, top_k, vmis_knn,
+    sasrec, text_neighbours, top_k, vmis_knn, vstan,
 };
 use qhatu_nn::tensor_file::TensorFile;
 use qhatu_schema::{ItemId, ItemIdx};
@@ -76,6 +76,7 @@ const MODELS: &[(&str, Fit, bool)] = &[
         true,
     ),
     ("vmis_knn", |d| Box::new(vmis_knn::VmisKnn::fit(d, &vmis_knn::Config::default()).unwrap()), true),
+    ("vstan", |d| Box::new(vstan::Vstan::fit(d, &vstan::Config::default()).unwrap()), true),
 ];
 
 /// Titles of two words, of which one is every item's own and the other its kind's.

@@ -140,7 +140,7 @@ fn decayed_markovs(test: &TestSet) -> Result<Vec<Found>, Box<dyn Error>> {
     for window in [3, 10, 30] {
         for k in [10, 50, 500] {
             for normalization in [0.25, 0.5, 0.75, 1.0] {
-                let config = decayed_markov::Config { window, k, normalization };
+                let config = decayed_markov::Config { window, k, normalization, ..Default::default() };
                 let model = decayed_markov::DecayedMarkov::fit(&test.train, &config);
                 found.push(measured(test, &model, format!("{config:?}"), config == Default::default())?);
             }

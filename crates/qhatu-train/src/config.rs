@@ -3,7 +3,7 @@
 use qhatu_models::sequence::Inputs;
 use qhatu_models::{
     als, bert4rec, blend, decayed_markov, ease, gru4rec, item_knn, own_frequency, recent_popularity, sasrec,
-    text_neighbours, vmis_knn,
+    text_neighbours, vmis_knn, vstan,
 };
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use crate::error::TrainError;
 use crate::search::SearchConfig;
 
 /// Every model that purchases suffice for, in the order of the report: baselines first, learned ones last.
-pub const MODELS: [&str; 12] = [
+pub const MODELS: [&str; 13] = [
     "popularity",
     "recent_popularity",
     "own_frequency",
@@ -20,14 +20,16 @@ pub const MODELS: [&str; 12] = [
     "ease",
     "als",
     "vmis_knn",
+    "vstan",
     "gru4rec",
     "bert4rec",
     "sasrec",
     "blend",
 ];
 
-/// Those that are fitted only where they are asked for: for comparison with `ease` and `sasrec`.
-pub const ON_DEMAND: [&str; 3] = ["als", "gru4rec", "bert4rec"];
+/// Those that are fitted only where they are asked for: for comparison with `ease` and `sasrec`, and `vstan` for shops that
+/// record visits, whose order says more than that of purchases.
+pub const ON_DEMAND: [&str; 4] = ["als", "vstan", "gru4rec", "bert4rec"];
 
 /// Models that are fitted when they are named, for they need more than purchases.
 pub const OPTIONAL: [&str; 1] = ["text_neighbours"];
@@ -113,6 +115,8 @@ pub struct TrainConfig {
     pub als: als::Config,
     /// Hyper-parameters of session-kNN.
     pub vmis_knn: vmis_knn::Config,
+    /// Hyper-parameters of session-kNN by place and time.
+    pub vstan: vstan::Config,
     /// Hyper-parameters of the recurrent model.
     pub gru4rec: gru4rec::Config,
     /// Hyper-parameters of the model of hidden items.
@@ -145,6 +149,7 @@ impl Default for TrainConfig {
             ease: Default::default(),
             als: Default::default(),
             vmis_knn: Default::default(),
+            vstan: Default::default(),
             gru4rec: Default::default(),
             bert4rec: Default::default(),
             item_sides: Default::default(),

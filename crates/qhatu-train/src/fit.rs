@@ -17,6 +17,7 @@ use qhatu_models::sasrec::SasRec;
 use qhatu_models::sequence::{Context, Progress};
 use qhatu_models::text_neighbours::{self, TextNeighbours};
 use qhatu_models::vmis_knn::VmisKnn;
+use qhatu_models::vstan::Vstan;
 use qhatu_models::{Interactions, Recommender};
 use serde_json::{Value, json};
 
@@ -48,6 +49,7 @@ pub(crate) fn fit(
             Box::new(TextNeighbours::fit(data, vectors, &own)?)
         }
         "vmis_knn" => Box::new(VmisKnn::fit(data, &config.vmis_knn)?),
+        "vstan" => Box::new(Vstan::fit(data, &config.vstan)?),
         "blend" => Box::new(Blend::fit(data, &config.blend, config.seed)?),
         "gru4rec" | "bert4rec" | "sasrec" => fit_sequence(name, data, config, checkpoint, show)?,
         name => return Err(crate::config::unknown(name)),
@@ -91,6 +93,7 @@ pub(crate) fn settings(name: &str, config: &TrainConfig) -> Value {
         "als" => json!(config.als),
         "text_neighbours" => json!(config.text_neighbours),
         "vmis_knn" => json!(config.vmis_knn),
+        "vstan" => json!(config.vstan),
         "blend" => json!(config.blend),
         "gru4rec" => json!(config.gru4rec),
         "bert4rec" => json!(config.bert4rec),

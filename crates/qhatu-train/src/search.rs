@@ -369,6 +369,11 @@ fn grid(name: &str) -> Grid {
         "vmis_knn" => {
             json!({ "m": [100, 200, 500, 1000], "k": [100, 200, 500], "max_length": [10, 30, 100] })
         }
+        "vstan" => json!({
+            "k": [100, 200, 500, 1000], "lambda_spw": [0.5, 1.0, 2.0, 4.0, 8.0], "lambda_ipw": [0.5, 1.0, 2.0, 4.0, 8.0],
+            "lambda_inh": [0.0, 1.0, 2.0, 4.0, 8.0], "lambda_snh": [0.0, 10.0, 30.0, 100.0],
+            "lambda_idf": [0.0, 0.5, 1.0, 2.0, 5.0],
+        }),
         "sasrec" => json!({
             "hidden_size": [32, 64, 128], "num_hidden_layers": [1, 2], "learning_rate": [5e-4, 1e-3, 2e-3],
             "hidden_dropout_prob": [0.1, 0.2, 0.4],

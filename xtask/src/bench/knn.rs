@@ -34,14 +34,15 @@ pub(crate) fn run(root: &Path) -> Result<Vec<Row>, String> {
     Ok(rows)
 }
 
-fn example(root: &Path) -> Result<PathBuf, String> {
-    let args = ["build", "--release", "--locked", "-p", "qhatu-models", "--example", "session_knn"];
+/// The program that measures models on sessions.
+pub(super) fn example(root: &Path) -> Result<PathBuf, String> {
+    let args = ["build", "--release", "--locked", "-p", "qhatu-models", "--example", "sessions"];
     process::run(root, "cargo", &args)?;
-    Ok(super::binary(root).with_file_name("examples").join("session_knn"))
+    Ok(super::binary(root).with_file_name("examples").join("sessions"))
 }
 
 /// A folder with the data's sessions as text.
-fn sessions(root: &Path, data: &str) -> Result<PathBuf, String> {
+pub(super) fn sessions(root: &Path, data: &str) -> Result<PathBuf, String> {
     let folder = root.join("target/bench/sessions").join(data);
     if !folder.join("test.tsv").exists() {
         let shared = root.join("../shared/data");
@@ -57,14 +58,14 @@ fn sessions(root: &Path, data: &str) -> Result<PathBuf, String> {
 
 /// Percentiles of a program that prints them as JSON.
 #[derive(Default)]
-struct Percentiles {
-    p50: Vec<f64>,
-    p90: Vec<f64>,
-    p99: Vec<f64>,
+pub(super) struct Percentiles {
+    pub(super) p50: Vec<f64>,
+    pub(super) p90: Vec<f64>,
+    pub(super) p99: Vec<f64>,
 }
 
 impl Percentiles {
-    fn add(&mut self, said: &Value) -> Result<(), String> {
+    pub(super) fn add(&mut self, said: &Value) -> Result<(), String> {
         for (name, kept) in [("p50", &mut self.p50), ("p90", &mut self.p90), ("p99", &mut self.p99)] {
             kept.push(said[name].as_f64().ok_or_else(|| format!("{said} has no {name}"))?);
         }
@@ -79,7 +80,7 @@ fn kernel(root: &Path, example: &Path, data: &str, folder: &Path) -> Result<Vec<
     let (mut ours, mut numpy, mut serenade) = <(Percentiles, Percentiles, Percentiles)>::default();
     let (mut version, theirs) = (String::new(), program_of_serenade());
     for _ in 0..ROUNDS {
-        ours.add(&json(root, &example.to_string_lossy(), &[&train, &test, PAPERS])?)?;
+        ours.add(&json(root, &example.to_string_lossy(), &[&train, &test, "vmis_knn", PAPERS])?)?;
         let said = json(root, &python, &["benches/peers/vmis_knn_numpy.py", &train, &test, PEER_EVERY])?;
         version = format!("the paper's algorithm on NumPy {}", said["numpy"].as_str().unwrap_or("?"));
         numpy.add(&said)?;
@@ -99,7 +100,7 @@ fn program_of_serenade() -> Option<String> {
     std::env::var("QHATU_SERENADE").ok().filter(|program| !program.is_empty())
 }
 
-fn against(data: &str, ours: &Percentiles, (name, peer): (&str, &Percentiles)) -> Vec<Row> {
+pub(super) fn against(data: &str, ours: &Percentiles, (name, peer): (&str, &Percentiles)) -> Vec<Row> {
     let row = |percentile: &str, ours: &[f64], peer: &[f64]| {
         let (ours, peer) = (Spread::of(ours), Spread::of(peer));
         let judged = percentile == "p99";

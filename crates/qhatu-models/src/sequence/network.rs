@@ -167,11 +167,6 @@ impl Network {
         self.trend
     }
 
-    /// Where the rows of query token and items lie.
-    pub(super) fn item_rows(&self) -> Slot {
-        self.items
-    }
-
     /// What reads the tokens.
     pub(super) fn encoder(&self) -> &Encoder {
         &self.encoder
@@ -180,6 +175,11 @@ impl Network {
     /// The norm behind it.
     pub(super) fn norm(&self) -> &LayerNorm {
         &self.norm
+    }
+
+    /// Where the rows of query token and items lie.
+    pub(super) fn item_rows(&self) -> Slot {
+        self.items
     }
 
     /// The vectors of query token and items.
