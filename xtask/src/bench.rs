@@ -91,6 +91,12 @@ const BENCHES: &[Bench] = &[
         run: beauty::run,
     },
     Bench {
+        name: "augmentation",
+        about: "what changing histories in training brings to users of few events, on Amazon Beauty",
+        group: Group::Neither,
+        run: beauty::augmentation,
+    },
+    Bench {
         name: "cold",
         about: "items that nobody bought before, found by their titles, against BM25 and popularity",
         group: Group::Quality,

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! gzip -dc ../shared/data/movielens_1m/sequences.tsv.gz |
-//!     cargo run --release -p qhatu-models --example leave_one_out MODEL [settings as JSON] [seed] [folder]
+//!     cargo run --release -p qhatu-models --example leave_one_out MODEL [settings as JSON] [seed] [folder] [mixed]
 //! ```
 //!
 //! The input has a head and a line per interaction, `user<TAB>item`, users one after another, items in their order; both
@@ -16,8 +16,12 @@
 //! `test NDCG@10 HR@10 SECONDS`. Then the same, without the seconds and with the number of cases, for parts of the cases
 //! (`slice NAME NDCG@10 HR@10 CASES`): test items of the same day as the item before or of a later one, those whose item was
 //! learned from least often (`cold`: the half below the median) and the others, users with at most three events to
-//! learn from and the others. A sequence model is then mixed with the decayed Markov model, `(1 − w) p + w q` with `q` its scores
-//! over their sum and `w` chosen on the validation items: `mixture W NDCG@10 HR@10` and its slices, `mixture-slice …`.
+//! learn from and the others.
+//!
+//! With `mixed` a sequence model is then mixed with the decayed Markov model, `(1 − w) p + w q` with `q` its scores over their
+//! sum and `w` chosen on the validation items; and both learn once more, from the validation items too, the sequence model for as many
+//! epochs as were best: `whole NDCG@10 HR@10` of the sequence model alone and `mixture NDCG@10 HR@10 W`, with their slices
+//! as `whole-slice …` and `mixture-slice …`.
 
 #![expect(clippy::print_stdout, reason = "the figures are this program's answer")]
 
@@ -31,16 +35,17 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use qhatu_models::decayed_markov::DecayedMarkov;
 use qhatu_models::sequence::{Context, Distance, Progress, SequenceConfig, SequenceModel, Steps};
 use qhatu_models::{
     Interactions, Recommender, TensorFile, bert4rec, decayed_markov, gru4rec, load_model, sasrec,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use self::cases::{Asked, Cases, Figures};
 
 /// Weights of the Markov model that are tried.
-const WEIGHTS: [f64; 10] = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
+const WEIGHTS: [f32; 10] = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let argument = |place: usize| std::env::args().nth(place);
@@ -49,89 +54,110 @@ fn main() -> Result<(), Box<dyn Error>> {
     let folder = argument(4).map(PathBuf::from);
     let known = reading::read(folder.as_deref())?;
     let seed = argument(3).map_or(Ok(1), |seed| seed.parse())?;
-    let run =
-        Run { seed, keep: folder.map(|folder| folder.join("model.safetensors")), begun: Instant::now() };
+    let mixes = argument(5).is_some_and(|word| word == "mixed");
+    let run = Run { seed, mixes, folder, data: known.interactions()?, cases: Cases::new(&known) };
+    let papers = sasrec::Config { validation_days: 1.0, ..sasrec::Config::papers() };
+    match name.as_str() {
+        "sasrec" => run.sequence(&with(papers, &over)?, &known.learned()?),
+        "gru4rec" => run.sequence(&with(recurrent(), &over)?, &known.learned()?),
+        "bert4rec" => run.sequence(&with(hidden(), &over)?, &known.learned()?),
+        "decayed_markov" => {
+            let begun = Instant::now();
+            let model = markov(&run.data, &over)?;
+            let took = begun.elapsed().as_secs_f64();
+            run.say(["test", "slice"], &run.cases.judged(&model), &format!("{took:.1}"));
+            Ok(())
+        }
+        name => Err(format!("no model {name:?} here").into()),
+    }
+}
+
+fn markov(data: &Interactions, over: &Value) -> Result<DecayedMarkov, Box<dyn Error>> {
     let papers = decayed_markov::Config { window: 10, normalization: 0.0, ..Default::default() };
-    let markov = |data: &Interactions, over: &Value| -> Result<Box<dyn Recommender>, Box<dyn Error>> {
-        Ok(Box::new(decayed_markov::DecayedMarkov::fit(data, &with(papers, over)?)))
-    };
-    let data = known.interactions()?;
-    let model: Box<dyn Recommender> = match name.as_str() {
-        "sasrec" => run
-            .fit(&data, &with(sasrec::Config { validation_days: 1.0, ..sasrec::Config::papers() }, &over)?)?,
-        "gru4rec" => run.fit(&data, &with(recurrent(), &over)?)?,
-        "bert4rec" => run.fit(&data, &with(hidden(), &over)?)?,
-        "decayed_markov" => markov(&data, &over)?,
-        name => return Err(format!("no model {name:?} here").into()),
-    };
-    let took = run.begun.elapsed().as_secs_f64();
-    let cases = Cases::new(&known);
-    let found = cases.judged(Asked::Test, &[(&*model, 1.0)]);
-    let [ndcg, hits] = cases.mean(&found, |_| true).0;
-    println!("test\t{ndcg:.5}\t{hits:.5}\t{took:.1}");
-    slices("slice", &cases, &found);
-    if name != "decayed_markov" {
-        mixed(&cases, &*model, [&*markov(&known.learned()?, &Value::Null)?, &*markov(&data, &Value::Null)?]);
-    }
-    Ok(())
+    Ok(DecayedMarkov::fit(data, &with(papers, over)?))
 }
 
-/// The mixture with a Markov model: one that has not learned of the validation items chooses the weight, the other tests.
-fn mixed(cases: &Cases, model: &dyn Recommender, [early, late]: [&dyn Recommender; 2]) {
-    let of = |asked: Asked, weight: f64, markov: &dyn Recommender| {
-        cases.judged(asked, &[(model, 1.0 - weight), (markov, weight)])
-    };
-    let validation = |weight: f64| cases.mean(&of(Asked::Validation, weight, early), |_| true).0[0];
-    let tried = WEIGHTS.map(|weight| (validation(weight), weight));
-    tried.iter().for_each(|(ndcg, weight)| println!("weight\t{weight}\t{ndcg:.5}"));
-    let best = tried.into_iter().fold((0.0, 0.0), |best, own| if own.0 > best.0 { own } else { best });
-    let found = of(Asked::Test, best.1, late);
-    let [ndcg, hits] = cases.mean(&found, |_| true).0;
-    println!("mixture\t{}\t{ndcg:.5}\t{hits:.5}", best.1);
-    slices("mixture-slice", cases, &found);
-}
-
-fn slices(what: &str, cases: &Cases, found: &[Figures]) {
-    for (name, is_in) in cases.slices() {
-        let ([ndcg, hits], count) = cases.mean(found, |case| is_in[case]);
-        println!("{what}\t{name}\t{ndcg:.5}\t{hits:.5}\t{count}");
-    }
-}
-
-struct Run {
+struct Run<'a> {
     seed: u64,
-    /// Where the fitted model is kept.
-    keep: Option<PathBuf>,
-    begun: Instant,
+    mixes: bool,
+    /// Where fitted models are kept.
+    folder: Option<PathBuf>,
+    data: Interactions,
+    cases: Cases<'a>,
 }
 
-impl Run {
-    /// Trains until early stopping and tells of each epoch; or loads what was trained before.
+impl Run<'_> {
+    /// A sequence model: alone, and if wanted mixed with a Markov model.
+    fn sequence<C: SequenceConfig + 'static>(
+        &self,
+        config: &C,
+        learned: &Interactions,
+    ) -> Result<(), Box<dyn Error>> {
+        let begun = Instant::now();
+        let (model, epochs) = self.fit(config, "model")?;
+        let took = begun.elapsed().as_secs_f64();
+        self.say(["test", "slice"], &self.cases.judged(&*model), &format!("{took:.1}"));
+        if !self.mixes {
+            return Ok(());
+        }
+        let early = markov(learned, &Value::Null)?;
+        let tried = self.cases.mixed(Asked::Validation, [&*model, &early], &WEIGHTS);
+        let mut best = (0.0, 0.0);
+        for (weight, found) in WEIGHTS.iter().zip(&tried) {
+            let ndcg = self.cases.mean(found, |_| true).0[0];
+            println!("weight\t{weight}\t{ndcg:.5}");
+            best = if ndcg > best.0 { (ndcg, *weight) } else { best };
+        }
+        // Nothing validates any more, so that all is learned from.
+        let all = json!({ "epochs": epochs, "validation_days": 1e-9, "refit": true });
+        let (whole, _) = self.fit(&with(config.clone(), &all)?, "whole")?;
+        self.say(["whole", "whole-slice"], &self.cases.judged(&*whole), "");
+        let late = markov(&self.data, &Value::Null)?;
+        let found = self.cases.mixed(Asked::Test, [&*whole, &late], &[best.1]).concat();
+        self.say(["mixture", "mixture-slice"], &found, &best.1.to_string());
+        Ok(())
+    }
+
+    fn say(&self, [what, slice]: [&str; 2], found: &[Figures], more: &str) {
+        let [ndcg, hits] = self.cases.mean(found, |_| true).0;
+        println!("{what}\t{ndcg:.5}\t{hits:.5}\t{more}");
+        for (name, is_in) in self.cases.slices() {
+            let ([ndcg, hits], count) = self.cases.mean(found, |case| is_in[case]);
+            println!("{slice}\t{name}\t{ndcg:.5}\t{hits:.5}\t{count}");
+        }
+    }
+
+    /// Trains until early stopping and tells of each epoch, or loads what was trained before; and the best epoch's number.
     fn fit<C: SequenceConfig + 'static>(
         &self,
-        data: &Interactions,
         config: &C,
-    ) -> Result<Box<dyn Recommender>, Box<dyn Error>> {
-        if let Some(bytes) = self.keep.as_ref().and_then(|path| std::fs::read(path).ok()) {
-            return Ok(load_model(&TensorFile::from_bytes(&bytes)?)?);
+        name: &str,
+    ) -> Result<(Box<dyn Recommender>, u32), Box<dyn Error>> {
+        let path = |ending: &str| self.folder.as_ref().map(|folder| folder.join(name).with_extension(ending));
+        let epochs = |text: &str| text.trim().parse::<u32>().unwrap_or(1);
+        if let Some(bytes) = path("safetensors").and_then(|path| std::fs::read(path).ok()) {
+            let best = path("epochs").and_then(|path| std::fs::read_to_string(path).ok());
+            return Ok((load_model(&TensorFile::from_bytes(&bytes)?)?, best.map_or(1, |text| epochs(&text))));
         }
-        let mut seen = 0;
+        let (begun, mut seen, mut best) = (Instant::now(), 0, (0.0, 1));
         let progress = &mut |now: &Progress| {
             if now.epoch > seen {
                 seen = now.epoch;
-                let seconds = self.begun.elapsed().as_secs_f64();
+                let seconds = begun.elapsed().as_secs_f64();
                 let validation = now.validation_new.unwrap_or(f64::NAN);
                 println!("epoch\t{seen}\t{seconds:.1}\t{:.4}\t{validation:.5}", now.loss);
+                best = if validation > best.0 { (validation, seen) } else { best };
             }
             ControlFlow::Continue(())
         };
-        let checkpoint = self.keep.as_ref().map(|path| path.with_extension("checkpoint"));
+        let checkpoint = path("checkpoint");
         let mut context = Context { checkpoint: checkpoint.as_deref(), progress };
-        let model = SequenceModel::fit_with(data, config, self.seed, &mut context)?;
-        if let Some(path) = &self.keep {
-            std::fs::write(path, model.save().to_bytes()?)?;
+        let model = SequenceModel::fit_with(&self.data, config, self.seed, &mut context)?;
+        if let (Some(kept), Some(epochs)) = (path("safetensors"), path("epochs")) {
+            std::fs::write(kept, model.save().to_bytes()?)?;
+            std::fs::write(epochs, best.1.to_string())?;
         }
-        Ok(Box::new(model))
+        Ok((Box::new(model), best.1))
     }
 }
 

@@ -12,7 +12,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::sequence::{
-    Distance, Encoder, Inputs, Learning, Objective, Reading, SequenceConfig, SequenceModel, Settings,
+    Augmentation, Distance, Encoder, Inputs, Learning, Objective, Reading, SequenceConfig, SequenceModel,
+    Settings,
 };
 
 /// The fitted model.
@@ -78,6 +79,8 @@ pub struct Config {
     pub trend: bool,
     /// What an item is known by.
     pub inputs: Inputs,
+    /// How histories are changed in training.
+    pub augmentation: Augmentation,
     /// What is learned; sampled objectives want `repeats` and `trend` off.
     pub objective: Objective,
     /// Negatives of a sampled objective, shared by a part of a batch.
@@ -115,6 +118,7 @@ impl Default for Config {
             repeats: true,
             trend: true,
             inputs: Inputs::default(),
+            augmentation: Augmentation::default(),
             objective: Objective::Softmax,
             negatives: 256,
             gbce_t: 0.75,
@@ -134,6 +138,7 @@ impl SequenceConfig for Config {
             item_dropout_prob: self.item_dropout_prob,
             reading: Reading::Hidden(self.mask_prob),
             inputs: self.inputs,
+            augmentation: self.augmentation,
             encoder: Encoder::Attention {
                 layers: self.num_hidden_layers,
                 heads: self.num_attention_heads,

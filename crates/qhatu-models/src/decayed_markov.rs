@@ -90,6 +90,11 @@ impl DecayedMarkov {
         Ok(Self { config: recommender::config(NAME, file)?, followers: Neighbours::load(NAME, file)? })
     }
 
+    /// What is bought after an item, with its weight, largest first.
+    pub(crate) fn after(&self, item: ItemIdx) -> impl Iterator<Item = Scored> + '_ {
+        self.followers.row(item)
+    }
+
     /// The items of the last orders with their gap from the end; lines of one moment are one order.
     fn recent<'a>(&self, history: &'a History<'a>) -> impl Iterator<Item = (ItemIdx, f32)> + 'a {
         let mut gap = 0;

@@ -13,7 +13,8 @@ use qhatu_nn::operation::recurrent::Cell;
 use serde::{Deserialize, Serialize};
 
 use crate::sequence::{
-    Encoder, Inputs, Learning, Objective, Reading, SequenceConfig, SequenceModel, Settings, Steps,
+    Augmentation, Encoder, Inputs, Learning, Objective, Reading, SequenceConfig, SequenceModel, Settings,
+    Steps,
 };
 
 /// The fitted model.
@@ -75,6 +76,8 @@ pub struct Config {
     pub trend: bool,
     /// What an item is known by.
     pub inputs: Inputs,
+    /// How histories are changed in training.
+    pub augmentation: Augmentation,
     /// What is learned; sampled objectives want `repeats` and `trend` off.
     pub objective: Objective,
     /// Negatives of a sampled objective, shared by a part of a batch.
@@ -110,6 +113,7 @@ impl Default for Config {
             repeats: true,
             trend: true,
             inputs: Inputs::default(),
+            augmentation: Augmentation::default(),
             objective: Objective::Softmax,
             negatives: 256,
             gbce_t: 0.75,
@@ -129,6 +133,7 @@ impl SequenceConfig for Config {
             item_dropout_prob: self.item_dropout_prob,
             reading: Reading::Next(self.steps),
             inputs: self.inputs,
+            augmentation: self.augmentation,
             encoder: Encoder::Recurrent { cell: self.cell, layers: self.num_hidden_layers },
             objective: self.objective,
             negatives: self.negatives,

@@ -20,10 +20,11 @@
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::sequence::{Context, Progress};
 use crate::sequence::{
-    Distance, Encoder, Inputs, Learning, Objective, Reading, SequenceConfig, SequenceModel, Settings, Steps,
+    Augmentation, Distance, Encoder, Inputs, Learning, Objective, Reading, SequenceConfig, SequenceModel,
+    Settings, Steps,
 };
+pub use crate::sequence::{Context, Progress};
 
 /// The fitted model.
 pub type SasRec = SequenceModel<Config>;
@@ -90,6 +91,8 @@ pub struct Config {
     pub trend: bool,
     /// What an item is known by.
     pub inputs: Inputs,
+    /// How histories are changed in training.
+    pub augmentation: Augmentation,
     /// What is learned; sampled objectives want `repeats` and `trend` off.
     pub objective: Objective,
     /// Negatives of a sampled objective, shared by a part of a batch.
@@ -128,6 +131,7 @@ impl Default for Config {
             repeats: true,
             trend: true,
             inputs: Inputs::default(),
+            augmentation: Augmentation::default(),
             objective: Objective::Softmax,
             negatives: 256,
             gbce_t: 0.75,
@@ -175,6 +179,7 @@ impl SequenceConfig for Config {
             item_dropout_prob: self.item_dropout_prob,
             reading: Reading::Next(self.steps),
             inputs: self.inputs,
+            augmentation: self.augmentation,
             encoder: Encoder::Attention {
                 layers: self.num_hidden_layers,
                 heads: self.num_attention_heads,

@@ -16,6 +16,7 @@
 //! * Buying again is a part of the score by itself (`own`), and so is what sells now (`trend`); each may be left out.
 //! * Sequences are packed without padding.
 
+mod augmentation;
 mod checkpoint;
 mod encoder;
 mod example;
@@ -36,6 +37,7 @@ use qhatu_schema::ItemIdx;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use self::augmentation::{Augmentation, Similar};
 use self::example::Example;
 pub use self::inputs::Inputs;
 use self::network::Network;

@@ -23,6 +23,7 @@ mod ensemble;
 mod forest;
 mod grower;
 mod histogram;
+mod kernel;
 mod lambda_rank;
 mod objective;
 mod shap;

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use qhatu_models::sequence::{
-    Context, Distance, Inputs, Objective, Progress, SequenceConfig, SequenceModel, Steps,
+    Augmentation, Context, Distance, Inputs, Objective, Progress, SequenceConfig, SequenceModel, Similar,
+    Steps,
 };
 use qhatu_models::{
     History, Interactions, ItemSides, ModelError, Purchase, Recommender, Scored, Vocabulary, als, bert4rec,
@@ -58,7 +59,8 @@ const MODELS: &[(&str, Fit, bool)] = &[
             let text = Some(titles(d.items()));
             let sides = ItemSides { text, ..ItemSides::default() };
             let inputs = Inputs { text: true, id_dropout_prob: 0.2, ..Inputs::default() };
-            let config = sasrec::Config { inputs, ..SASREC };
+            let augmentation = Augmentation { crop_prob: 0.2, insert_prob: 0.1, ..PLAIN };
+            let config = sasrec::Config { inputs, augmentation, ..SASREC };
             Box::new(sasrec::SasRec::fit(&d.clone().with_sides(Arc::new(sides)), &config, 1).unwrap())
         },
         true,
@@ -211,6 +213,15 @@ fn bert4rec_config(shop: bool) -> bert4rec::Config {
     }
 }
 
+/// No history is changed.
+const PLAIN: Augmentation = Augmentation {
+    crop_prob: 0.0,
+    reorder_prob: 0.0,
+    insert_prob: 0.0,
+    insert: Similar::Bought,
+    synthetic_prob: 0.0,
+};
+
 /// Small and quick, for the small data of this suite.
 const SASREC: sasrec::Config = sasrec::Config {
     hidden_size: 32,
@@ -239,7 +250,15 @@ const SASREC: sasrec::Config = sasrec::Config {
     attention_bias: Distance::Time,
     repeats: true,
     trend: true,
-    inputs: Inputs { item_id: true, text: false, category: false, price_band: false, id_dropout_prob: 0.0 },
+    inputs: Inputs {
+        item_id: true,
+        text: false,
+        category: false,
+        price_band: false,
+        time_gap: false,
+        id_dropout_prob: 0.0,
+    },
+    augmentation: PLAIN,
     objective: Objective::Softmax,
     negatives: 16,
     gbce_t: 0.75,

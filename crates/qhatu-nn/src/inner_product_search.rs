@@ -14,7 +14,7 @@
 
 use rayon::prelude::*;
 
-use crate::kernel::scan::{BLOCK, Bar, about, any_reaches, inner_products, place, products};
+use crate::kernel::scan::{BLOCK, Bar, BlockSums, about, inner_products, place, products, reaching};
 
 /// Rows that a thread takes at a time.
 const SEGMENT: usize = 16_384;
@@ -28,14 +28,24 @@ const WIDTH_MAX: usize = 512;
 pub struct InnerProductIndex {
     rows: usize,
     width: usize,
+    /// To whole blocks, as scales.
     biases: Vec<f32>,
     /// In blocks of rows, padded with zeros to whole blocks: see [`place`].
     codes: Vec<i8>,
     scales: Vec<f32>,
     /// Sums of the sizes of a row's values.
     sizes: Vec<f32>,
-    /// The largest of a block's scales, sizes, and sizes of biases.
-    largest: Vec<[f32; 3]>,
+    largest: Vec<Largest>,
+}
+
+/// What is largest in a block.
+#[derive(Debug, Clone, Copy)]
+struct Largest {
+    scale: f32,
+    size: f32,
+    bias: f32,
+    /// Of a bias.
+    bias_size: f32,
 }
 
 /// A row with its inner product.
@@ -76,7 +86,7 @@ impl InnerProductIndex {
     ///
     /// # Errors
     /// [`NotSearchable`] for other widths, lengths that do not fit, and numbers that are not finite.
-    pub fn new(values: &[f32], width: usize, biases: Vec<f32>) -> Result<Self, NotSearchable> {
+    pub fn new(values: &[f32], width: usize, mut biases: Vec<f32>) -> Result<Self, NotSearchable> {
         let fault = |fault: String| Err(NotSearchable { fault });
         if !(1..=WIDTH_MAX).contains(&width) || values.len() != width * biases.len() {
             return fault(format!("{} numbers, width {width}, {} biases", values.len(), biases.len()));
@@ -86,7 +96,7 @@ impl InnerProductIndex {
         }
         let rows = biases.len();
         let largest = |row: &[f32]| row.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
-        let scales: Vec<f32> = values.chunks_exact(width).map(|row| largest(row) / 127.0).collect();
+        let mut scales: Vec<f32> = values.chunks_exact(width).map(|row| largest(row) / 127.0).collect();
         let sizes = values.chunks_exact(width).map(|row| row.iter().map(|value| value.abs()).sum());
         let sizes: Vec<f32> = sizes.collect();
         let pairs = width.div_ceil(2);
@@ -97,7 +107,15 @@ impl InnerProductIndex {
             }
         }
         let blocks = scales.chunks(BLOCK).zip(sizes.chunks(BLOCK)).zip(biases.chunks(BLOCK));
-        let largest = blocks.map(|((scales, sizes), biases)| [scales, sizes, biases].map(largest)).collect();
+        let largest = blocks.map(|((scales, sizes), biases)| Largest {
+            scale: largest(scales),
+            size: largest(sizes),
+            bias: biases.iter().copied().fold(f32::NEG_INFINITY, f32::max),
+            bias_size: largest(biases),
+        });
+        let largest = largest.collect();
+        biases.resize(rows.next_multiple_of(BLOCK), 0.0);
+        scales.resize(rows.next_multiple_of(BLOCK), 0.0);
         Ok(Self { rows, width, biases, codes, scales, sizes, largest })
     }
 
@@ -180,26 +198,17 @@ impl InnerProductIndex {
         k: usize,
         barred: &dyn Fn(usize) -> bool,
     ) -> Vec<Bounds> {
-        let mut sums = [0_i32; BATCH];
+        let mut sums = [BlockSums::ZERO; BATCH / BLOCK];
         let most = k.saturating_mul(4);
         let mut found: Vec<Bounds> = Vec::with_capacity(most.min(range.len()));
         let mut floor = f32::NEG_INFINITY;
         for start in range.clone().step_by(BATCH) {
             let end = range.end.min(start + BATCH);
-            let padded = (end - start).next_multiple_of(BLOCK);
+            let sums = &mut sums[..(end - start).div_ceil(BLOCK)];
             let stride = 2 * query.codes.len();
-            let codes = &self.codes[start * stride..(start + padded) * stride];
-            inner_products(codes, &query.codes, &mut sums[..padded]);
-            for block in (start..end).step_by(BLOCK) {
-                let rows = block..end.min(block + BLOCK);
-                let sums = &sums[block - start..][..rows.len()];
-                let (scales, biases) = (&self.scales[rows.clone()], &self.biases[rows.clone()]);
-                let [scale, size, bias] = self.largest[block / BLOCK];
-                let bar = Bar { factor: query.scale, off: query.off(scale, size, bias), floor };
-                if !any_reaches(sums, scales, biases, bar) {
-                    continue;
-                }
-                found.extend(self.reaching(rows, sums, (query, floor)).filter(|one| !barred(one.row)));
+            inner_products(&self.codes[start * stride..][..sums.len() * BLOCK * stride], &query.codes, sums);
+            for (block, sums) in (start / BLOCK..).zip(sums.iter()) {
+                self.put_reaching(block, sums, (query, floor), &mut found, barred);
                 if found.len() >= most {
                     floor = keep_possible(&mut found, k);
                 }
@@ -208,19 +217,37 @@ impl InnerProductIndex {
         found
     }
 
-    /// Rows that may reach the floor.
-    fn reaching(
+    /// Adds the rows of a block that may reach the floor and are not barred. Most blocks are passed over by what is largest
+    /// in them, most rows of others by the largest error in the block.
+    fn put_reaching(
         &self,
-        rows: std::ops::Range<usize>,
-        sums: &[i32],
+        block: usize,
+        sums: &BlockSums,
         (query, floor): (&Query, f32),
-    ) -> impl Iterator<Item = Bounds> {
-        rows.zip(sums).filter_map(move |(row, sum)| {
-            let (scale, bias) = (self.scales[row], self.biases[row]);
-            let about = about(*sum, scale, query.scale, bias);
-            let off = query.off(scale, self.sizes[row], bias);
-            (about + off >= floor).then_some(Bounds { row, low: about - off, high: about + off })
-        })
+        found: &mut Vec<Bounds>,
+        barred: &dyn Fn(usize) -> bool,
+    ) {
+        let Largest { scale, size, bias, bias_size } = self.largest[block];
+        let off = query.off(scale, size, bias_size);
+        if about(sums.peak.max(0), scale, query.scale, bias) + off < floor {
+            return;
+        }
+        let ((scales, _), (biases, _)) = (self.scales.as_chunks::<BLOCK>(), self.biases.as_chunks::<BLOCK>());
+        let (scales, biases) = (&scales[block], &biases[block]);
+        let mut bits = reaching(&sums.rows, scales, biases, Bar { factor: query.scale, off, floor });
+        while bits != 0 {
+            let lane = bits.trailing_zeros() as usize;
+            bits &= bits - 1;
+            let row = block * BLOCK + lane;
+            if row >= self.rows {
+                return;
+            }
+            let about = about(sums.rows[lane], scales[lane], query.scale, biases[lane]);
+            let off = query.off(scales[lane], self.sizes[row], biases[lane]);
+            if about + off >= floor && !barred(row) {
+                found.push(Bounds { row, low: about - off, high: about + off });
+            }
+        }
     }
 }
 

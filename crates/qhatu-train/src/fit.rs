@@ -107,3 +107,13 @@ pub(crate) fn settings(name: &str, config: &TrainConfig) -> Value {
         _ => json!({}),
     }
 }
+
+/// The same with those of the models that it is made of: what the fitted model depends on.
+pub(crate) fn whole_settings(name: &str, config: &TrainConfig) -> Value {
+    let mut own = settings(name, config);
+    if name == "lambda_mart" {
+        let parts = config.lambda_mart.models.iter();
+        own["parts"] = parts.map(|part| (part.clone(), settings(part, config))).collect();
+    }
+    own
+}

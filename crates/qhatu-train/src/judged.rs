@@ -103,7 +103,7 @@ impl Task<'_> {
     /// What a fitted model depends on, as a short name. The seed only matters to some.
     fn stamp(&self, name: &str, rows: &str) -> String {
         let mut hash = Sha256::new();
-        let settings = fit::settings(name, self.config).to_string();
+        let settings = fit::whole_settings(name, self.config).to_string();
         let seed = if fit::is_seeded(name) { self.config.seed.to_string() } else { String::new() };
         for text in [&self.data.fingerprint, rows, &settings, &seed, self.code_version] {
             hash.update((text.len() as u64).to_le_bytes());

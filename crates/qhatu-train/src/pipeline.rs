@@ -202,7 +202,7 @@ impl Measured<'_> {
         let baselines = self.report.models.iter().filter(|model| model.baseline);
         let new = NewVersion {
             kind: name.to_owned(),
-            config: fit::settings(name, self.task.config),
+            config: fit::whole_settings(name, self.task.config),
             run_id: self.runs.get(name).cloned().unwrap_or_default(),
             data_fingerprint: self.task.data.fingerprint.clone(),
             code_version: self.place.code_version.clone(),
@@ -227,7 +227,7 @@ impl Watch for Runs<'_> {
     fn begin(&mut self, name: &str) -> Result<(), TrainError> {
         let new = NewRun {
             kind: name.to_owned(),
-            config: fit::settings(name, self.config),
+            config: fit::whole_settings(name, self.config),
             seed: self.config.seed,
             data_fingerprint: self.data.fingerprint.clone(),
             code_version: self.place.code_version.clone(),

@@ -179,6 +179,7 @@ impl Search<'_> {
             kind: name.to_owned(),
             config: json!({
                 "settings": settings,
+                "parts": fit::whole_settings(name, self.config).get("parts"),
                 "search": { "share": share, "validation": self.validation.protocol },
             }),
             seed: self.config.seed,

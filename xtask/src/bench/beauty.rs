@@ -1,7 +1,7 @@
 //! Amazon Beauty by leave-one-out: SASRec by items' own vectors alone and with titles and categories, and its mixture with
 //! the decayed Markov model, which is the peer; three seeds. Dates have day resolution and within a day the published order is
 //! that of the shop's numbers, so test items of the same day as the item before are told apart from those of a later
-//! one (see `crates/qhatu-models/examples/leave_one_out.rs`).
+//! one. The mixture's weight is chosen on the validation items, from which its parts then learn too, as the peer does (see `crates/qhatu-models/examples/leave_one_out.rs`).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,16 @@ const NDCG: f64 = 0.065;
 const SETTINGS: &str = r#""max_length":50,"batch_size":128,"hidden_dropout_prob":0.5,"learning_rate":0.002,"ema_decay":0.99,"patience":3"#;
 const TITLES: &str = r#""inputs":{"text":true,"category":true,"id_dropout_prob":0.1}"#;
 
+/// Ways of changing histories in training, and their settings.
+const CHANGES: [(&str, &str); 6] = [
+    ("mask", r#","item_dropout_prob":0.2"#),
+    ("crop", r#","augmentation":{"crop_prob":0.3}"#),
+    ("reorder", r#","augmentation":{"reorder_prob":0.3}"#),
+    ("insert what the same users buy", r#","augmentation":{"insert_prob":0.1}"#),
+    ("insert what reads alike", r#","augmentation":{"insert_prob":0.1,"insert":"text"}"#),
+    ("synthetic walks", r#","augmentation":{"synthetic_prob":0.2}"#),
+];
+
 /// What one run printed: NDCG@10 by what was asked, such as `test`, `slice cold` or `mixture-slice cold`, and the cases.
 type Figures = BTreeMap<String, (f64, String)>;
 
@@ -29,47 +39,76 @@ struct Place<'a> {
 }
 
 pub(crate) fn run(root: &Path) -> Result<Vec<Row>, String> {
-    if !root.join(DATA).exists() {
-        return Err(format!("{DATA} is not there; it may be read, not kept"));
-    }
-    for (package, example) in [("qhatu-models", "leave_one_out"), ("qhatu-text", "title_vectors")] {
-        process::run(
-            root,
-            "cargo",
-            &["build", "--release", "--locked", "-p", package, "--example", example],
-        )?;
-    }
-    let examples = super::binary(root).with_file_name("examples");
-    let place = Place { root, folder: root.join("target/bench/beauty"), examples };
-    std::fs::create_dir_all(&place.folder).map_err(|error| error.to_string())?;
-    let folder = place.folder.to_string_lossy().into_owned();
-    process::run(root, "python3", &["benches/peers/beauty_lines.py", DATA, &folder])?;
-    let vectors = place.examples.join("title_vectors");
-    place.shell(&format!("{} {WIDTH} < {folder}/titles.txt > {folder}/text.f32", vectors.display()))?;
-    let markov = place.measured("decayed_markov", "{}", "1")?;
+    let place = Place::new(root)?;
+    let markov = place.measured("decayed_markov", "{}", ["1", ""])?;
     let seeds = |settings: &str| -> Result<Vec<Figures>, String> {
-        SEEDS.iter().map(|seed| place.measured("sasrec", settings, seed)).collect()
+        SEEDS.iter().map(|seed| place.measured("sasrec", settings, [seed, "mixed"])).collect()
     };
     let ids = seeds(&format!("{{{SETTINGS}}}"))?;
     let titles = seeds(&format!("{{{SETTINGS},{TITLES}}}"))?;
     Ok(rows(&markov, &ids, &titles))
 }
 
-impl Place<'_> {
+/// What each way of changing histories in training brings to users of few events, over titles without any.
+pub(crate) fn augmentation(root: &Path) -> Result<Vec<Row>, String> {
+    let place = Place::new(root)?;
+    let seeds = |more: &str| -> Result<Vec<Figures>, String> {
+        let settings = format!("{{{SETTINGS},{TITLES}{more}}}");
+        SEEDS.iter().map(|seed| place.measured("sasrec", &settings, [seed, ""])).collect()
+    };
+    let plain = seeds("")?;
+    let mut rows = Vec::new();
+    for (name, more) in CHANGES {
+        let found = seeds(more)?;
+        for (figure, words) in
+            [("slice few_events", "users with at most 3 events to learn from"), ("test", "all users")]
+        {
+            let against = Some(("the same without", of(&plain, figure)));
+            rows.push(Row { what: format!("{name}, {words}"), ..row(of(&found, figure), against) });
+        }
+    }
+    Ok(rows)
+}
+
+impl<'a> Place<'a> {
+    /// Builds what measures, and writes what it reads.
+    fn new(root: &'a Path) -> Result<Self, String> {
+        if !root.join(DATA).exists() {
+            return Err(format!("{DATA} is not there; it may be read, not kept"));
+        }
+        for (package, example) in [("qhatu-models", "leave_one_out"), ("qhatu-text", "title_vectors")] {
+            let build = ["build", "--release", "--locked", "-p", package, "--example", example];
+            process::run(root, "cargo", &build)?;
+        }
+        let examples = super::binary(root).with_file_name("examples");
+        let own = Self { root, folder: root.join("target/bench/beauty"), examples };
+        std::fs::create_dir_all(&own.folder).map_err(|error| error.to_string())?;
+        let folder = own.folder.to_string_lossy().into_owned();
+        process::run(root, "python3", &["benches/peers/beauty_lines.py", DATA, &folder])?;
+        let vectors = own.examples.join("title_vectors");
+        own.shell(&format!("{} {WIDTH} < {folder}/titles.txt > {folder}/text.f32", vectors.display()))?;
+        Ok(own)
+    }
+
     fn shell(&self, command: &str) -> Result<String, String> {
         let (text, well) =
             process::run_shown(self.root, "sh", &["-c", command], &[("RAYON_NUM_THREADS", "2")])?;
         if well { Ok(text) } else { Err(format!("{command} failed; what it said stands above")) }
     }
 
-    fn measured(&self, model: &str, settings: &str, seed: &str) -> Result<Figures, String> {
+    fn measured(&self, model: &str, settings: &str, [seed, how]: [&str; 2]) -> Result<Figures, String> {
         let folder = self.folder.display();
         // Each run begins anew: no model of an earlier one may be taken for it.
-        let kept = ["model.safetensors", "model.checkpoint"].map(|name| self.folder.join(name));
-        kept.iter().for_each(|path| drop(std::fs::remove_file(path)));
+        let endings = ["safetensors", "checkpoint", "epochs"];
+        let kept =
+            endings.iter().flat_map(|ending| ["model", "whole"].map(|name| format!("{name}.{ending}")));
+        let kept = kept.map(|name| self.folder.join(name));
+        kept.for_each(|path| drop(std::fs::remove_file(path)));
         let program = self.examples.join("leave_one_out");
-        let command =
-            format!("{} {model} '{settings}' {seed} {folder} < {folder}/sequences.tsv", program.display());
+        let command = format!(
+            "{} {model} '{settings}' {seed} {folder} {how} < {folder}/sequences.tsv",
+            program.display()
+        );
         read(&self.shell(&command)?)
     }
 }
@@ -83,9 +122,10 @@ fn read(text: &str) -> Result<Figures, String> {
             part.parse().map_err(|_| format!("no number at place {place} of {line:?}"))
         };
         let (name, ndcg) = match parts[..] {
-            ["test", ..] => ("test".to_owned(), number(1)?),
-            ["mixture", ..] => ("mixture".to_owned(), number(2)?),
-            [what @ ("slice" | "mixture-slice"), slice, ..] => (format!("{what} {slice}"), number(2)?),
+            [what @ ("test" | "whole" | "mixture"), ..] => (what.to_owned(), number(1)?),
+            [what @ ("slice" | "whole-slice" | "mixture-slice"), slice, ..] => {
+                (format!("{what} {slice}"), number(2)?)
+            }
             _ => continue,
         };
         figures.insert(name, (ndcg, parts.get(4).copied().unwrap_or_default().to_owned()));
@@ -111,9 +151,11 @@ fn rows(markov: &Figures, ids: &[Figures], titles: &[Figures]) -> Vec<Row> {
         reached: Some(mean >= NDCG),
         ..row(overall, Some(("decayed Markov", peer("test"))))
     });
-    for (own, what) in [(ids, "SASRec by ids alone"), (titles, "SASRec with titles")] {
+    let alone = [(ids, "SASRec by ids alone"), (titles, "SASRec with titles")];
+    let whole = [("test", ""), ("whole", ", learned from the validation items too")];
+    for ((own, what), (name, words)) in alone.into_iter().flat_map(|own| whole.map(|whole| (own, whole))) {
         let against = Some(("decayed Markov", peer("test")));
-        rows.push(Row { what: format!("{what}, all test items"), ..row(of(own, "test"), against) });
+        rows.push(Row { what: format!("{what}{words}, all test items"), ..row(of(own, name), against) });
     }
     let slices = [
         ("same_day", "test items of the same day as the item before"),

@@ -9,6 +9,7 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::http::{self, ROUNDS};
 use super::server::Server;
@@ -38,14 +39,14 @@ clock = "last_event"
 
 pub(crate) fn run(root: &Path) -> Result<Vec<Row>, String> {
     let folder = project(root)?;
-    let server = Server::start(root, &folder)?;
+    let mut rows = Vec::new();
+    let server = started(root, &folder, &mut rows)?;
     let ask = |shopper: u64| load::get(&format!("/v1/recommendations?user_id=s{}&k=10", shopper % SHOPPERS));
     let requests: Arc<Vec<Vec<u8>>> = Arc::new((0..SHOPPERS).map(|place| ask(place * 7)).collect());
     let (_, body) = server.ask(&requests[0]).ok_or("the server does not answer")?;
     if !String::from_utf8_lossy(&body).contains(r#""source":"model""#) {
         return Err("the lists do not come from the model".to_owned());
     }
-    let mut rows = Vec::new();
     for (rate, goal) in [(250.0, None), (1000.0, Some(GOAL_MS))] {
         let mut found = [const { Vec::new() }; 3];
         for round in 0..ROUNDS {
@@ -71,6 +72,39 @@ pub(crate) fn run(root: &Path) -> Result<Vec<Row>, String> {
         }
     }
     Ok(rows)
+}
+
+/// A server, and how long it took until it was ready and until its first list after that, each time anew.
+fn started(root: &Path, folder: &Path, rows: &mut Vec<Row>) -> Result<Server, String> {
+    let (mut ready, mut first) = (Vec::new(), Vec::new());
+    let first_list = load::get("/v1/recommendations?user_id=s1&k=10");
+    let mut running: Option<Server> = None;
+    for _ in 0..ROUNDS {
+        if let Some(server) = running.take() {
+            server.stop()?;
+        }
+        let start = Instant::now();
+        let server = Server::start(root, folder)?;
+        ready.push(start.elapsed().as_secs_f64());
+        let start = Instant::now();
+        server.ask(&first_list).ok_or("the server does not answer")?;
+        first.push(start.elapsed().as_secs_f64() * 1e3);
+        running = Some(server);
+    }
+    for (what, unit, values) in
+        [("start until ready, model and log read", "s", ready), ("first list after that", "ms", first)]
+    {
+        rows.push(Row {
+            what: format!("sasrec over {ITEMS} items: {what}"),
+            unit: unit.to_owned(),
+            ours: Spread::of(&values),
+            peer: None,
+            ratio: None,
+            goal: "reported".to_owned(),
+            reached: None,
+        });
+    }
+    running.ok_or_else(|| "no round was run".to_owned())
 }
 
 /// The shop with its trained champion, made where there is none yet.

@@ -1,6 +1,6 @@
 //! What is asked of a model, and how well it answers, over all cases and over parts of them.
 
-use qhatu_models::{History, Recommender, top_k};
+use qhatu_models::{History, Recommender};
 use qhatu_schema::ItemIdx;
 use rayon::prelude::*;
 
@@ -40,27 +40,34 @@ impl<'a> Cases<'a> {
         Self { sequences, counts }
     }
 
-    /// How well the item of each case is found by the models' probabilities, each with its weight.
-    pub(crate) fn judged(&self, asked: Asked, models: &[(&dyn Recommender, f64)]) -> Vec<Figures> {
-        let room = || (Vec::new(), Vec::new());
-        let each = self.sequences.par_iter().map_init(room, |(scores, sum), own| {
+    /// How well the item of each case is found by a model.
+    pub(crate) fn judged(&self, model: &dyn Recommender) -> Vec<Figures> {
+        self.mixed(Asked::Test, [model, model], &[0.0]).concat()
+    }
+
+    /// The same by two models' probabilities, for each weight of the second.
+    pub(crate) fn mixed(
+        &self,
+        asked: Asked,
+        models: [&dyn Recommender; 2],
+        weights: &[f32],
+    ) -> Vec<Vec<Figures>> {
+        let alone = weights.iter().all(|weight| *weight == 0.0);
+        let room = || [vec![0.0; self.counts.len()], vec![0.0; self.counts.len()]];
+        let each = self.sequences.par_iter().map_init(room, |scores, own| {
             let place = own.items.len() - if asked == Asked::Test { 1 } else { 2 };
             let (known, times) = (&own.items[..place], &own.times[..place]);
             // Nobody is told when the item came.
             let history = History { items: known, times, now: times.last().map_or(0, |last| last + 1) };
-            sum.clear();
-            sum.resize(self.counts.len(), 0.0);
-            for (model, weight) in models {
-                scores.resize(self.counts.len(), 0.0);
+            for (model, scores) in models.iter().zip(scores.iter_mut()).take(if alone { 1 } else { 2 }) {
                 model.score(&history, scores);
                 probabilities(scores);
-                sum.iter_mut().zip(&*scores).for_each(|(sum, p)| *sum += *weight as f32 * p);
             }
-            let list = top_k(sum, K, |item| known.contains(&item));
-            let found = list.iter().position(|scored| scored.item == own.items[place]);
-            found.map_or([0.0; 2], |place| [1.0 / (place as f64 + 2.0).log2(), 1.0])
+            let figures = |weight: &f32| found(scores, *weight, (known, own.items[place]));
+            weights.iter().map(figures).collect::<Vec<_>>()
         });
-        each.collect()
+        let each: Vec<Vec<Figures>> = each.collect();
+        (0..weights.len()).map(|place| each.iter().map(|own| own[place]).collect()).collect()
     }
 
     /// The mean over some cases, and how many there are.
@@ -89,6 +96,25 @@ impl<'a> Cases<'a> {
             ("more_events", of(&|own| own.items.len() - 2 > FEW)),
         ]
     }
+}
+
+/// NDCG and hit of an item among all that are not known: ties go to the lower number.
+fn found([first, second]: &[Vec<f32>; 2], weight: f32, (known, item): (&[ItemIdx], ItemIdx)) -> Figures {
+    let mixed = |place: usize| (1.0 - weight) * first[place] + weight * second[place];
+    let own = mixed(item.row());
+    let is_before = |place: usize| {
+        let other = mixed(place);
+        other > own || (other == own && place < item.row())
+    };
+    let mut known: Vec<usize> = known.iter().map(|item| item.row()).collect();
+    known.sort_unstable();
+    known.dedup();
+    if known.contains(&item.row()) {
+        return [0.0; 2];
+    }
+    let before = (1..first.len()).filter(|place| is_before(*place)).count()
+        - known.iter().filter(|place| is_before(**place)).count();
+    if before < K { [1.0 / (before as f64 + 2.0).log2(), 1.0] } else { [0.0; 2] }
 }
 
 /// Scores that are logarithms of probabilities become these; others, which are not below 0, are divided by their sum.

@@ -12,10 +12,12 @@ use rand_xoshiro::rand_core::{Rng, SeedableRng};
 
 const K: usize = 10;
 const WINDOW_MS: i64 = 28 * 86_400_000;
-const TARGETS: [&str; 2] = ["all", "new"];
+/// Everything bought, and what is new to the shopper; and both for shoppers of few orders.
+const TARGETS: [&str; 4] = ["all", "new", "all, few orders", "new, few orders"];
+const FEW_ORDERS: u32 = 3;
 
 /// Per target and shopper: NDCG@10, and nothing where there is nothing relevant.
-pub(crate) type Judged = [Vec<Option<f64>>; 2];
+pub(crate) type Judged = [Vec<Option<f64>>; 4];
 
 /// The purchases of known shoppers: no cancellation, no code that is no product, a price above 0; each
 /// item once an invoice. The description may hold commas, so fields are counted from both ends.
@@ -70,8 +72,11 @@ pub(crate) fn judge(
         let known: BTreeSet<ItemIdx> = sequence.items.iter().copied().collect();
         model
             .score(&History { items: &sequence.items, times: &sequence.times, now: data.until }, &mut scores);
-        judged[0].push(ndcg(&scores, bought, |_| false));
-        judged[1].push(ndcg(&scores, &(bought - &known), |item| known.contains(&item)));
+        let all = ndcg(&scores, bought, |_| false);
+        let new = ndcg(&scores, &(bought - &known), |item| known.contains(&item));
+        let few = sequence.orders.last().is_some_and(|last| *last < FEW_ORDERS);
+        let figures = [all, new, all.filter(|_| few), new.filter(|_| few)];
+        judged.iter_mut().zip(figures).for_each(|(judged, figure)| judged.push(figure));
     }
     judged
 }

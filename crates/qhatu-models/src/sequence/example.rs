@@ -37,6 +37,11 @@ pub(super) fn bucket(span_ms: i64) -> u8 {
     (2 * octave + half).min(BUCKETS as u32 - 1) as u8
 }
 
+/// The bucket of the time since the event before; the first has one of its own kind, the largest.
+fn gap(time: i64, last: Option<i64>) -> u8 {
+    last.map_or(BUCKETS as u8 - 1, |last| bucket(time.saturating_sub(last)))
+}
+
 /// Buckets of the steps between two tokens: each its own to 15, then quarter octaves, and half as many, half as
 /// fine, for either side where what comes later is seen too.
 fn step_bucket(back: usize, sides: bool) -> usize {
@@ -68,7 +73,8 @@ pub(super) struct Example {
     pub(super) times: Vec<i64>,
     /// How many tokens from the beginning each token sees.
     pub(super) visible: Vec<u32>,
-    /// For queries between orders, bucket of the time since the order before; for items 0.
+    /// Bucket of the time since the order before, for queries between orders, or since the item before, where items are
+    /// steps or hidden; for others 0.
     pub(super) gaps: Vec<u8>,
     /// The items of all tokens, where some are hidden; otherwise empty.
     original: Vec<u32>,
@@ -113,7 +119,7 @@ impl Example {
         if let Some(now) = first {
             own.push(QUERY, known.first().map_or(now, |first| first.1), 0, 0);
         }
-        known.iter().for_each(|(item, time)| own.push(item.0, *time, 0, 0));
+        own.push_items(known);
         let last = own.tokens.len().saturating_sub(1);
         match ask {
             true => own.queries.push(Query { place: last, targets: 0..0 }),
@@ -127,7 +133,7 @@ impl Example {
     /// The items, of which [`Example::of_epoch`] hides some.
     fn to_hide(known: &[(ItemIdx, i64)], ask: Option<i64>) -> Self {
         let mut own = Self::default();
-        known.iter().for_each(|(item, time)| own.push(item.0, *time, 0, 0));
+        own.push_items(known);
         if let Some(now) = ask {
             own.queries.push(Query { place: own.tokens.len(), targets: 0..0 });
             own.push(QUERY, now, 0, 0);
@@ -191,6 +197,7 @@ impl Example {
         }
         for place in places {
             self.tokens[place] = QUERY;
+            self.gaps[place] = 0;
             self.queries.push(Query { place, targets: place..place + 1 });
         }
         self
@@ -230,11 +237,18 @@ impl Example {
         items[query.targets.clone()].iter().copied().filter(|token| *token != QUERY)
     }
 
+    /// Items as steps, each with the time since the one before.
+    fn push_items(&mut self, known: &[(ItemIdx, i64)]) {
+        let mut last = None;
+        for (item, time) in known {
+            self.push(item.0, *time, 0, gap(*time, last));
+            last = Some(*time);
+        }
+    }
+
     fn push_query(&mut self, time: i64, last: Option<i64>) {
         let place = self.tokens.len();
-        // The first query has a gap of its own kind, the largest.
-        let gap = last.map_or(BUCKETS as u8 - 1, |last| bucket(time.saturating_sub(last)));
-        self.push(QUERY, time, place + 1, gap);
+        self.push(QUERY, time, place + 1, gap(time, last));
         self.queries.push(Query { place, targets: 0..0 });
     }
 
@@ -327,6 +341,18 @@ mod tests {
         seen.sort();
         seen.dedup();
         assert_eq!(seen, [[QUERY, 5, 6], [5, 6, 7]]);
+    }
+
+    #[test]
+    fn steps_know_the_time_since_the_one_before_but_not_where_they_are_hidden() {
+        let items = [5, 6, 7].map(ItemIdx);
+        let history = History { items: &items, times: &[0, 0, DAY], now: 3 * DAY };
+        let last = BUCKETS as u8 - 1;
+        let example = Example::new(&history, 9, &settings(Reading::Next(Steps::Items), 9), true);
+        assert_eq!(example.gaps, [0, last, 0, bucket(DAY)]);
+        let all = settings(Reading::Hidden(0.5), 9);
+        let hidden = Example::new(&history, 9, &all, false).of_epoch(&all, Stream::new(1));
+        assert!(hidden.queries.iter().all(|query| hidden.gaps[query.place] == 0));
     }
 
     #[test]

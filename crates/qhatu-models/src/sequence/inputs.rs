@@ -37,13 +37,22 @@ pub struct Inputs {
     pub category: bool,
     /// The band of its price.
     pub price_band: bool,
+    /// The time since the event before, where events are steps or hidden.
+    pub time_gap: bool,
     /// Share of the items whose own vectors are left out of a training step, so that the other parts say what they can.
     pub id_dropout_prob: f32,
 }
 
 impl Default for Inputs {
     fn default() -> Self {
-        Self { item_id: true, text: false, category: false, price_band: false, id_dropout_prob: 0.0 }
+        Self {
+            item_id: true,
+            text: false,
+            category: false,
+            price_band: false,
+            time_gap: false,
+            id_dropout_prob: 0.0,
+        }
     }
 }
 
@@ -223,8 +232,14 @@ mod tests {
     use crate::sequence::{Distance, SequenceConfig, Steps};
     use crate::{History, ItemSides, ItemVectors, Purchase, Recommender, Vocabulary};
 
-    const ALL: Inputs =
-        Inputs { item_id: true, text: true, category: true, price_band: true, id_dropout_prob: 0.5 };
+    const ALL: Inputs = Inputs {
+        item_id: true,
+        text: true,
+        category: true,
+        price_band: true,
+        time_gap: true,
+        id_dropout_prob: 0.5,
+    };
 
     /// Of six items those of odd numbers are of one kind; nobody buys 5 and 6.
     fn data() -> Interactions {

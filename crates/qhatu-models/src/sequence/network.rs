@@ -28,7 +28,7 @@ pub(super) struct Network {
     item_bias: Slot,
     /// Factors of the trend's signs, where there is a trend.
     trend: Option<Slot>,
-    /// For queries between orders.
+    /// For queries between orders, or for all tokens.
     gaps: Option<Slot>,
     /// Where buying again counts.
     own: Option<Weights<Slot>>,
@@ -105,7 +105,8 @@ impl Network {
         let half = Initial::Constant(0.5);
         let trend = settings.trend.then(|| parameters.add("trend.factors", &[SIGNS], half, stream));
         let between = settings.reading == Reading::Next(Steps::Orders);
-        let gaps = between.then(|| parameters.add("gaps.weight", &[BUCKETS, width], normal, stream));
+        let gaps = (between || settings.inputs.time_gap)
+            .then(|| parameters.add("gaps.weight", &[BUCKETS, width], normal, stream));
         let own = settings.repeats.then(|| Weights {
             age: parameters.add("own.age", &[BUCKETS], Initial::Constant(1.0), stream),
             item: parameters.add("own.item", &[size], zero, stream),
@@ -219,7 +220,7 @@ impl Network {
         x.iter_mut().for_each(|x| *x *= scale);
         if let Some(gaps) = self.gaps {
             let gaps = gaps.of(parameters);
-            for &row in &batch.rows {
+            for row in self.rows_with_gaps(batch) {
                 let gap = &gaps[batch.gaps[row] as usize * width..][..width];
                 x[row * width..][..width].iter_mut().zip(gap).for_each(|(x, gap)| *x += scale * gap);
             }
@@ -235,7 +236,7 @@ impl Network {
         embedding::backward(d, &batch.tokens, self.items.of_mut(gradients), width);
         if let Some(gaps) = self.gaps {
             let d_gaps = gaps.of_mut(gradients);
-            for &row in &batch.rows {
+            for row in self.rows_with_gaps(batch) {
                 let to = &mut d_gaps[batch.gaps[row] as usize * width..][..width];
                 to.iter_mut().zip(&d[row * width..][..width]).for_each(|(to, d)| *to += d);
             }
@@ -256,6 +257,13 @@ impl Network {
         self.drop_inputs(&batch.tokens, training, d);
         let scale = (width as f32).sqrt();
         d.iter_mut().for_each(|d| *d *= scale);
+    }
+
+    /// The rows that know the time since what was before: the queries, or all.
+    fn rows_with_gaps<'b>(&self, batch: &'b Batch) -> impl Iterator<Item = usize> + 'b {
+        let all = if self.settings.inputs.time_gap { 0..batch.tokens.len() } else { 0..0 };
+        let queries: &[usize] = if all.is_empty() { &batch.rows } else { &[] };
+        queries.iter().copied().chain(all)
     }
 
     /// In training whole items are left out of what is read, and numbers of what is left: who buys this

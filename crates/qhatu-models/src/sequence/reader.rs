@@ -138,7 +138,7 @@ mod tests {
     use super::*;
     use crate::recommender::History;
     use crate::sequence::SequenceConfig;
-    use crate::sequence::{Distance, Steps};
+    use crate::sequence::{Distance, Inputs, Steps};
     use crate::{bert4rec, gru4rec, sasrec};
 
     /// The network's own hidden state, by the logits of items whose vectors pick one of its numbers each.
@@ -152,6 +152,7 @@ mod tests {
                 attention_bias: Distance::Steps,
                 repeats: false,
                 num_hidden_layers: 3,
+                inputs: Inputs { time_gap: true, ..Inputs::default() },
                 ..Default::default()
             }
             .settings(),

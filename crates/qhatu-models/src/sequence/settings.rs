@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::augmentation::Augmentation;
 use super::inputs::Inputs;
 use crate::error::ModelError;
 use qhatu_nn::operation::recurrent::Cell;
@@ -125,6 +126,8 @@ pub struct Settings {
     pub reading: Reading,
     /// What an item is known by.
     pub inputs: Inputs,
+    /// How histories are changed in training.
+    pub augmentation: Augmentation,
     /// What reads it.
     pub encoder: Encoder,
     /// What is learned.
@@ -196,7 +199,15 @@ impl Settings {
     }
 
     fn check_inputs(&self) -> Result<(), ModelError> {
-        let Inputs { item_id, id_dropout_prob, .. } = self.inputs;
+        let Inputs { item_id, id_dropout_prob, time_gap, .. } = self.inputs;
+        if time_gap && self.reading == Reading::Next(Steps::Orders) {
+            let hint = "with items as steps or hidden items; a query between orders knows its gap as it is";
+            return self.fault("inputs.time_gap", time_gap, hint);
+        }
+        if let Some((key, value)) = self.augmentation.shares().into_iter().find(|(_, value)| !chance(*value))
+        {
+            return self.fault(key, value, "a probability, 0 to 1");
+        }
         if !share(id_dropout_prob) {
             return self.fault("inputs.id_dropout_prob", id_dropout_prob, "0 to below 1, such as 0.2");
         }
@@ -262,4 +273,8 @@ impl Settings {
 
 fn share(rate: f32) -> bool {
     (0.0..1.0).contains(&rate)
+}
+
+fn chance(rate: f32) -> bool {
+    (0.0..=1.0).contains(&rate)
 }

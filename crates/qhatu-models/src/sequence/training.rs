@@ -22,6 +22,7 @@ use rayon::prelude::*;
 use rustc_hash::FxHashSet;
 use serde::{Deserialize, Serialize};
 
+use super::augmentation::Augmenter;
 use super::checkpoint::Checkpoint;
 use super::example::Example;
 use super::inputs::{Moment, Rows};
@@ -97,6 +98,7 @@ struct Lesson {
     until: i64,
     /// The items, from item 1, that nobody bought.
     cold: Vec<bool>,
+    augmenter: Option<Augmenter>,
 }
 
 /// A shopper of the validation period.
@@ -167,7 +169,7 @@ pub(super) fn train(
     let checkpoint = Checkpoint::new(context.checkpoint, data, settings, seed);
     checkpoint.load(&mut trained)?;
     if !trained.state.refit {
-        let lesson = Lesson::new(&data.before(start), settings);
+        let lesson = Lesson::new(&data.before(start), settings)?;
         while !trainer.is_over(&trained.state) {
             trainer.epoch(&lesson, &mut trained, context)?;
             let found = trainer.validate(&asked, &lesson, &trained.averaged());
@@ -184,7 +186,7 @@ pub(super) fn train(
         }
         trained = trainer.begin(&parameters, State { refit: true, epoch: 0, ..trained.state });
     }
-    let lesson = Lesson::new(data, settings);
+    let lesson = Lesson::new(data, settings)?;
     let epochs = trained.state.best.map_or(learning.epochs, |(epoch, _)| epoch);
     while trained.state.epoch < epochs && !lesson.examples.is_empty() {
         trainer.epoch(&lesson, &mut trained, context)?;
@@ -212,7 +214,7 @@ impl State {
 }
 
 impl Lesson {
-    fn new(data: &Interactions, settings: &Settings) -> Self {
+    fn new(data: &Interactions, settings: &Settings) -> Result<Self, ModelError> {
         let example = |sequence: &crate::Sequence| {
             let history = History { items: &sequence.items, times: &sequence.times, now: data.until };
             Example::new(&history, data.items(), settings, false)
@@ -220,7 +222,16 @@ impl Lesson {
         let examples = data.sequences.iter().map(example).collect();
         let mut cold = vec![true; data.items()];
         data.sequences.iter().flat_map(|sequence| &sequence.items).for_each(|i| cold[i.row() - 1] = false);
-        Self { examples, trend: Trend::of(data, settings), until: data.until, cold }
+        let augmenter = Augmenter::new(data, settings)?;
+        Ok(Self { examples, trend: Trend::of(data, settings), until: data.until, cold, augmenter })
+    }
+
+    /// A shopper's example in an epoch.
+    fn of_epoch(&self, shopper: usize, settings: &Settings, stream: Stream) -> Example {
+        let changed = self.augmenter.as_ref().and_then(|own| own.changed(shopper, stream.child(u64::MAX)));
+        let Some((items, times)) = changed else { return self.examples[shopper].of_epoch(settings, stream) };
+        let history = History { items: &items, times: &times, now: self.until };
+        Example::new(&history, self.cold.len(), settings, false).of_epoch(settings, stream)
     }
 
     fn moment(&self, training: Option<Stream>) -> Moment<'_> {
@@ -340,7 +351,7 @@ impl Trainer<'_> {
         let learning = &settings.learning;
         let shoppers: Vec<Example> = batch
             .iter()
-            .map(|shopper| lesson.examples[*shopper].of_epoch(settings, stream.child(*shopper as u64)))
+            .map(|shopper| lesson.of_epoch(*shopper, settings, stream.child(*shopper as u64)))
             .collect();
         let asked =
             |time: i64| (lesson.weight(learning.recency_half_life_days, time), lesson.trend.week(time));

@@ -95,19 +95,45 @@ pub(super) fn category(value: f32) -> Option<u16> {
     (value >= 0.0 && value < CATEGORIES as f32).then_some(value as u16)
 }
 
-/// Features whose bins lie side by side for each row, so that a row's sums are added in one go.
+/// Bundles whose cells lie side by side for each row, so that a row's sums are added in one go.
 #[derive(Debug)]
 pub(super) struct Panel {
-    /// The first feature.
-    pub(super) first: usize,
-    /// How many.
-    pub(super) width: usize,
-    /// Row after row.
-    pub(super) bins: Vec<u8>,
+    pub(super) bundles: Vec<Bundle>,
+    /// Cell of each bundle, row after row.
+    pub(super) cells: Vec<u8>,
 }
 
-/// Most features of a panel: their sums fit the nearest caches.
+/// Features of few bins that are summed together: a cell for each way in which their bins can meet, so that a row is one
+/// addition for all of them. What each feature's bins sum to are sums of cells, and whole numbers, so that nothing is
+/// lost.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Bundle {
+    pub(super) parts: Vec<Part>,
+    /// How many cells there are, at most 256.
+    pub(super) cells: usize,
+}
+
+/// A feature of a bundle: a cell's bin of it is `first + cell ⁄ step mod bins`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Part {
+    pub(super) feature: usize,
+    pub(super) step: usize,
+    /// How many of its bins rows are in: where no value is missing all but the first.
+    pub(super) bins: usize,
+    pub(super) first: usize,
+}
+
+impl Part {
+    /// The bin that a cell stands for.
+    pub(super) fn bin(&self, cell: usize) -> usize {
+        self.first + cell / self.step % self.bins
+    }
+}
+
+/// Most bundles of a panel: their sums fit the nearest caches.
 const PANEL: usize = 24;
+/// Most cells of a bundle.
+const CELLS: usize = 256;
 
 /// The binned rows.
 #[derive(Debug)]
@@ -135,27 +161,52 @@ impl Binned {
         };
         let (cuts, binned): (Vec<Cuts>, Vec<Vec<u8>>) =
             (0..columns.values.len()).into_par_iter().map(of).unzip();
-        let panels = panels(&binned, columns.rows());
+        let panels = panels(&binned, &cuts);
         let mut offsets = vec![0];
         cuts.iter().for_each(|cuts| offsets.push(offsets.last().copied().unwrap_or(0) + cuts.bins()));
         Self { rows: columns.rows(), cuts, columns: binned, panels, offsets }
     }
 }
 
-fn panels(columns: &[Vec<u8>], rows: usize) -> Vec<Panel> {
-    if columns.is_empty() {
-        return Vec::new();
-    }
-    let width = columns.len().div_ceil(columns.len().div_ceil(PANEL));
-    let panel = |(number, columns): (usize, &[Vec<u8>])| {
-        let mut bins = vec![0; rows * columns.len()];
-        for (place, column) in columns.iter().enumerate() {
-            let own = bins.iter_mut().skip(place).step_by(columns.len());
-            own.zip(column).for_each(|(bin, value)| *bin = *value);
-        }
-        Panel { first: number * width, width: columns.len(), bins }
+fn panels(columns: &[Vec<u8>], cuts: &[Cuts]) -> Vec<Panel> {
+    let bundles = bundles(columns, cuts);
+    let width = bundles.len().div_ceil(bundles.len().div_ceil(PANEL).max(1)).max(1);
+    bundles.par_chunks(width).map(|bundles| panel(columns, bundles)).collect()
+}
+
+/// Features from many bins to few, each into the first bundle that has room for it.
+fn bundles(columns: &[Vec<u8>], cuts: &[Cuts]) -> Vec<Bundle> {
+    let part = |(feature, column): (usize, &Vec<u8>)| {
+        let first = usize::from(!column.contains(&0));
+        Part { feature, step: 1, bins: (cuts[feature].bins() - first).max(1), first }
     };
-    columns.par_chunks(width).enumerate().map(panel).collect()
+    let mut parts: Vec<Part> = columns.par_iter().enumerate().map(part).collect();
+    parts.sort_by_key(|part| std::cmp::Reverse(part.bins));
+    let mut bundles: Vec<Bundle> = Vec::new();
+    for part in parts {
+        match bundles.iter_mut().find(|bundle| bundle.cells * part.bins <= CELLS) {
+            Some(bundle) => {
+                bundle.parts.push(Part { step: bundle.cells, ..part });
+                bundle.cells *= part.bins;
+            }
+            None => bundles.push(Bundle { parts: vec![part], cells: part.bins }),
+        }
+    }
+    bundles
+}
+
+fn panel(columns: &[Vec<u8>], bundles: &[Bundle]) -> Panel {
+    let rows = columns.first().map_or(0, Vec::len);
+    let mut cells = vec![0; rows * bundles.len()];
+    for (place, bundle) in bundles.iter().enumerate() {
+        for part in &bundle.parts {
+            let own = cells.iter_mut().skip(place).step_by(bundles.len());
+            let all = own.zip(&columns[part.feature]);
+            // The sum of all parts is below the number of cells.
+            all.for_each(|(cell, bin)| *cell += ((usize::from(*bin) - part.first) * part.step) as u8);
+        }
+    }
+    Panel { bundles: bundles.to_vec(), cells }
 }
 
 /// The categories of most rows, the smaller number first of equal ones; ascending.
@@ -253,15 +304,28 @@ mod tests {
 
     #[test]
     fn panels_hold_what_columns_hold() {
-        let columns: Vec<Vec<f64>> =
-            (0..30).map(|f| (0..50).map(|row| f64::from(row * f % 11)).collect()).collect();
+        let gap = |f: usize, row: usize| f.is_multiple_of(4) && row.is_multiple_of(9);
+        let value =
+            |f: usize, row: usize| if gap(f, row) { f64::NAN } else { (row * (f + 1) % (f + 2)) as f64 };
+        let columns: Vec<Vec<f64>> = (0..60).map(|f| (0..500).map(|row| value(f, row)).collect()).collect();
         let binned = Binned::new(Columns::numbers(&columns), 255);
         assert_eq!(binned.panels.len(), 2);
+        let mut met = [0; 60];
         for panel in &binned.panels {
-            for (row, bins) in panel.bins.chunks(panel.width).enumerate() {
-                let own: Vec<u8> = (0..panel.width).map(|at| binned.columns[panel.first + at][row]).collect();
-                assert_eq!(bins, own);
+            for (row, cells) in panel.cells.chunks(panel.bundles.len()).enumerate() {
+                for (bundle, cell) in panel.bundles.iter().zip(cells) {
+                    assert!(usize::from(*cell) < bundle.cells && bundle.cells <= CELLS);
+                    for part in &bundle.parts {
+                        assert_eq!(
+                            part.bin(usize::from(*cell)),
+                            usize::from(binned.columns[part.feature][row])
+                        );
+                        met[part.feature] += 1;
+                    }
+                }
             }
         }
+        assert_eq!(met, [500; 60]);
+        assert!(binned.panels.iter().map(|panel| panel.bundles.len()).sum::<usize>() < 50);
     }
 }

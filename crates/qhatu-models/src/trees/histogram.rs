@@ -2,13 +2,14 @@
 //!
 //! Both are rounded to integers, of 30 bits for gradients and 29 for hessians, relative to the largest of the round.
 //! While rows are counted a bin is two words: the gradients, and the hessians above 17 bits that count rows; so blocks
-//! of at most 65,536 rows cannot overflow, and a row costs two additions a feature.
+//! of at most 65,536 rows cannot overflow, and a row costs one addition of two words for a bundle of features.
 
 use std::ops::AddAssign;
 
 use rayon::prelude::*;
 
-use super::binning::{Binned, Panel};
+use super::binning::{Binned, Bundle, Panel};
+use super::kernel::cell::Cell;
 use super::objective::Pair;
 
 /// Integers of a row.
@@ -80,12 +81,17 @@ pub(super) fn round(pairs: &[Pair], rounded: &mut Vec<Rounded>) -> Unit {
     rounded.par_chunks_mut(BLOCK).zip(pairs.par_chunks(BLOCK)).for_each(|(rounded, pairs)| {
         for (rounded, pair) in rounded.iter_mut().zip(pairs) {
             *rounded = Rounded {
-                gradient: (pair.gradient * by_gradient).round_ties_even() as i32,
-                hessian: (pair.hessian * by_hessian).round_ties_even() as i32,
+                gradient: nearest(pair.gradient * by_gradient),
+                hessian: nearest(pair.hessian * by_hessian),
             };
         }
     });
     Unit { gradient: 1.0 / f64::from(by_gradient), hessian: 1.0 / f64::from(by_hessian) }
+}
+
+/// The nearest whole number of one below 2³¹, of two the even one: 1.5 · 2⁵² leaves it in the low bits.
+fn nearest(value: f32) -> i32 {
+    (f64::from(value) + 6_755_399_441_055_744.0).to_bits() as i32
 }
 
 /// A largest value that can be divided by.
@@ -93,50 +99,47 @@ fn positive(value: f32) -> f32 {
     if value >= 1e-30 { value } else { 1.0 }
 }
 
-type Cells = [[i64; 2]; 256];
+type Cells = [Cell; 256];
 
 /// The sums of all features over the given rows, feature after feature as [`Binned::offsets`] says.
 pub(super) fn histogram(binned: &Binned, rows: &[u32], pairs: &[Rounded]) -> Vec<Sum> {
-    let mut sums = vec![Sum::default(); binned.offsets.last().copied().unwrap_or(0)];
-    let mut rest = sums.as_mut_slice();
-    let mut own = Vec::new();
-    for panel in &binned.panels {
-        let end = panel.first + panel.width;
-        let (first, behind) = rest.split_at_mut(binned.offsets[end] - binned.offsets[panel.first]);
-        own.push((panel, first));
-        rest = behind;
-    }
     let size = rows.len().div_ceil(rayon::current_num_threads()).clamp(FEWEST, BLOCK);
-    own.into_par_iter().for_each(|(panel, sums)| {
-        let offsets = &binned.offsets[panel.first..=panel.first + panel.width];
-        let blocks: Vec<Vec<Cells>> = rows.par_chunks(size).map(|rows| count(panel, rows, pairs)).collect();
-        blocks.iter().for_each(|cells| unpack(cells, offsets, sums));
-    });
+    let counted = |panel: &Panel| -> Vec<Vec<Cells>> {
+        rows.par_chunks(size).map(|rows| count(panel, rows, pairs)).collect()
+    };
+    let counted: Vec<Vec<Vec<Cells>>> = binned.panels.par_iter().map(counted).collect();
+    let mut sums = vec![Sum::default(); binned.offsets.last().copied().unwrap_or(0)];
+    for (panel, blocks) in binned.panels.iter().zip(&counted) {
+        for (place, bundle) in panel.bundles.iter().enumerate() {
+            blocks.iter().for_each(|cells| unpack(bundle, &cells[place], &binned.offsets, &mut sums));
+        }
+    }
     sums
 }
 
 fn count(panel: &Panel, rows: &[u32], pairs: &[Rounded]) -> Vec<Cells> {
-    let mut cells: Vec<Cells> = vec![[[0; 2]; 256]; panel.width];
+    let width = panel.bundles.len();
+    let mut cells: Vec<Cells> = vec![[Cell::default(); 256]; width];
     for &row in rows {
         let row = row as usize;
         let Rounded { gradient, hessian } = pairs[row];
-        let add = [i64::from(gradient), (i64::from(hessian) << COUNT_BITS) + 1];
-        let bins = &panel.bins[row * panel.width..][..panel.width];
-        for (cells, &bin) in cells.iter_mut().zip(bins) {
-            let cell = &mut cells[usize::from(bin)];
-            cell[0] += add[0];
-            cell[1] += add[1];
+        let add = Cell::new(i64::from(gradient), (i64::from(hessian) << COUNT_BITS) + 1);
+        let own = &panel.cells[row * width..][..width];
+        for place in 0..width {
+            cells[place][usize::from(own[place])].add(add);
         }
     }
     cells
 }
 
-fn unpack(cells: &[Cells], offsets: &[usize], sums: &mut [Sum]) {
-    for (cells, ends) in cells.iter().zip(offsets.windows(2)) {
-        let own = &mut sums[ends[0] - offsets[0]..ends[1] - offsets[0]];
-        for (sum, [gradient, packed]) in own.iter_mut().zip(cells) {
-            let rows = (packed & ((1 << COUNT_BITS) - 1)) as u32;
-            *sum += Sum { gradient: *gradient, hessian: packed >> COUNT_BITS, rows };
+/// Adds what a bundle's cells hold to the bins that they stand for.
+fn unpack(bundle: &Bundle, cells: &Cells, offsets: &[usize], sums: &mut [Sum]) {
+    for (place, cell) in cells[..bundle.cells].iter().enumerate() {
+        let [gradient, packed] = cell.both();
+        let rows = (packed & ((1 << COUNT_BITS) - 1)) as u32;
+        if rows > 0 {
+            let sum = Sum { gradient, hessian: packed >> COUNT_BITS, rows };
+            bundle.parts.iter().for_each(|part| sums[offsets[part.feature] + part.bin(place)] += sum);
         }
     }
 }
@@ -198,6 +201,13 @@ mod tests {
             assert_eq!(own, &scratch.sums[..own.len()]);
             let occupied = (1..own.len()).filter(|bin| own[*bin].rows > 0).map(|bin| bin as u8);
             assert!(occupied.eq(scratch.occupied.iter().copied()));
+        }
+    }
+
+    #[test]
+    fn the_nearest_number_is_that_of_the_language() {
+        for value in [0.0, 0.5, 1.5, -0.5, -2.5, 2.499, -7.51, 1e6, 1_073_741_824.0, -1_073_741_824.0] {
+            assert_eq!(nearest(value), value.round_ties_even() as i32, "{value}");
         }
     }
 

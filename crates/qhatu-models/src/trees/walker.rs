@@ -38,6 +38,8 @@ pub struct Walker<'a> {
     steps: Vec<Step>,
     groups: Vec<Group>,
     depths: Vec<usize>,
+    /// Whether no cut asks for a category.
+    is_plain: bool,
 }
 
 impl<'a> Walker<'a> {
@@ -61,27 +63,50 @@ impl<'a> Walker<'a> {
             Group { roots: own.map(|tree| trees.roots[tree]), trees: own, depth: depths[last] }
         };
         let groups = order.chunks(LANES).map(group).collect();
-        Self { trees, steps, groups, depths }
+        let is_plain = steps.iter().all(|step| step.feature & CATEGORY == 0);
+        Self { trees, steps, groups, depths, is_plain }
+    }
+
+    /// Whether these values ask for nothing but comparisons.
+    fn compares_alone(&self, values: &[f32]) -> bool {
+        self.is_plain && !values.iter().any(|value| value.is_nan())
     }
 
     /// As [`TreeEnsemble::margin`], to the bit.
     pub fn margin(&self, row: &[f32]) -> f32 {
         let row = self.whole(row);
         let mut answers = vec![0.0; self.depths.len()];
+        match self.compares_alone(&row) {
+            true => self.answer::<true>(&row, &mut answers),
+            false => self.answer::<false>(&row, &mut answers),
+        }
+        answers.into_iter().fold(self.trees.base, |sum, answer| sum + answer)
+    }
+
+    fn answer<const PLAIN: bool>(&self, row: &[f32], answers: &mut [f32]) {
         for group in &self.groups {
             let mut at = group.roots;
             for _ in 0..group.depth {
-                at = at.map(|place| self.next(place, &row));
+                // In a loop: closures that are mapped over arrays are not always put in place.
+                for place in &mut at {
+                    *place = self.next::<PLAIN>(*place, row);
+                }
             }
             for (place, tree) in at.into_iter().zip(group.trees) {
                 answers[tree] = self.trees.nodes[place as usize].threshold;
             }
         }
-        answers.into_iter().fold(self.trees.base, |sum, answer| sum + answer)
     }
 
     /// Adds each tree's answers for rows (side by side, each of the trees' width, missing values as NaN) to `sums`.
     pub(super) fn add(&self, rows: &[f32], sums: &mut [f32]) {
+        match self.compares_alone(rows) {
+            true => self.add_all::<true>(rows, sums),
+            false => self.add_all::<false>(rows, sums),
+        }
+    }
+
+    fn add_all<const PLAIN: bool>(&self, rows: &[f32], sums: &mut [f32]) {
         let width = self.trees.width.max(1);
         for (&root, &depth) in self.trees.roots.iter().zip(&self.depths) {
             for (sums, rows) in sums.chunks_mut(LANES).zip(rows.chunks(LANES * width)) {
@@ -90,7 +115,9 @@ impl<'a> Walker<'a> {
                     std::array::from_fn(|lane| &rows[lane.min(last) * width..][..self.trees.width]);
                 let mut at = [root; LANES];
                 for _ in 0..depth {
-                    at = std::array::from_fn(|lane| self.next(at[lane], own[lane]));
+                    for (place, row) in at.iter_mut().zip(own) {
+                        *place = self.next::<PLAIN>(*place, row);
+                    }
                 }
                 for (sum, place) in sums.iter_mut().zip(at) {
                     *sum += self.trees.nodes[place as usize].threshold;
@@ -105,8 +132,13 @@ impl<'a> Walker<'a> {
         (0..self.trees.width.max(1)).map(value).collect()
     }
 
-    fn next(&self, place: u32, row: &[f32]) -> u32 {
+    /// The next node on the way; with `PLAIN` no cut asks for a category and no value is missing.
+    #[inline(always)]
+    fn next<const PLAIN: bool>(&self, place: u32, row: &[f32]) -> u32 {
         let step = &self.steps[place as usize];
+        if PLAIN {
+            return step.left + u32::from(row[(step.feature & FEATURE) as usize] >= step.threshold);
+        }
         if step.feature & CATEGORY != 0 {
             let node = &self.trees.nodes[place as usize];
             return step.left + u32::from(!self.trees.goes_left(node, row));

@@ -12,6 +12,18 @@ pub(crate) const BLOCK: usize = 32;
 /// Codes of a pair of columns of a block.
 const LINE: usize = 2 * BLOCK;
 
+/// The sums of a block's rows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct BlockSums {
+    pub(crate) rows: [i32; BLOCK],
+    /// The largest of them.
+    pub(crate) peak: i32,
+}
+
+impl BlockSums {
+    pub(crate) const ZERO: Self = Self { rows: [0; BLOCK], peak: 0 };
+}
+
 /// Where the code of a row and a column lies, of rows of `pairs` pairs of columns.
 pub(crate) fn place(row: usize, column: usize, pairs: usize) -> usize {
     (row / BLOCK * pairs + column / 2) * LINE + row % BLOCK * 2 + column % 2
@@ -20,19 +32,17 @@ pub(crate) fn place(row: usize, column: usize, pairs: usize) -> usize {
 /// For each row of `codes` its product with `query`, which holds pairs of columns.
 ///
 /// # Panics
-/// Where lengths do not fit: whole blocks, a sum for each row.
-pub(crate) fn inner_products(codes: &[i8], query: &[[i16; 2]], sums: &mut [i32]) {
+/// Where lengths do not fit: a sum for each row.
+pub(crate) fn inner_products(codes: &[i8], query: &[[i16; 2]], sums: &mut [BlockSums]) {
     inner_products_at(level(), codes, query, sums);
 }
 
-fn inner_products_at(level: Level, codes: &[i8], query: &[[i16; 2]], sums: &mut [i32]) {
-    assert_eq!(codes.len(), 2 * sums.len() * query.len(), "a code for each row and column");
-    assert!(sums.len().is_multiple_of(BLOCK), "whole blocks of rows");
+fn inner_products_at(level: Level, codes: &[i8], query: &[[i16; 2]], sums: &mut [BlockSums]) {
+    let (lines, rest) = codes.as_chunks::<LINE>();
+    assert!(rest.is_empty() && lines.len() == sums.len() * query.len(), "a code for each row and column");
     if query.is_empty() {
-        return sums.fill(0);
+        return sums.fill(BlockSums::ZERO);
     }
-    let (lines, _) = codes.as_chunks::<LINE>();
-    let (sums, _) = sums.as_chunks_mut::<BLOCK>();
     match level {
         // SAFETY: the processor has these instructions, as `level()` found.
         #[cfg(target_arch = "x86_64")]
@@ -44,7 +54,7 @@ fn inner_products_at(level: Level, codes: &[i8], query: &[[i16; 2]], sums: &mut 
     }
 }
 
-fn portable(lines: &[[i8; LINE]], query: &[[i16; 2]], sums: &mut [[i32; BLOCK]]) {
+fn portable(lines: &[[i8; LINE]], query: &[[i16; 2]], sums: &mut [BlockSums]) {
     for (block, sums) in lines.chunks_exact(query.len()).zip(sums) {
         let mut own = [0_i32; BLOCK];
         for (line, factors) in block.iter().zip(query) {
@@ -53,7 +63,7 @@ fn portable(lines: &[[i8; LINE]], query: &[[i16; 2]], sums: &mut [[i32; BLOCK]])
                 own[lane] += i32::from(line[2 * lane]) * first + i32::from(line[2 * lane + 1]) * second;
             }
         }
-        *sums = own;
+        *sums = BlockSums { rows: own, peak: own.into_iter().fold(i32::MIN, i32::max) };
     }
 }
 
@@ -61,14 +71,14 @@ fn portable(lines: &[[i8; LINE]], query: &[[i16; 2]], sums: &mut [[i32; BLOCK]])
 mod wide {
     use std::arch::x86_64::*;
 
-    use super::{BLOCK, LINE};
+    use super::{BlockSums, LINE};
 
     macro_rules! scan {
-        ($name:ident, $features:literal, $vectors:literal, $load:ident: $half:ty, $whole:ty, $zero:ident, $widen:ident, $spread:ident, $multiply:ident, $add:ident, $store:ident) => {
+        ($name:ident, $features:literal, $vectors:literal, $load:ident: $half:ty, $whole:ty, $zero:ident, $widen:ident, $spread:ident, $multiply:ident, $add:ident, $most:ident, $store:ident) => {
             /// # Safety
             /// The processor has the instructions.
             #[target_feature(enable = $features)]
-            pub(super) unsafe fn $name(lines: &[[i8; LINE]], query: &[[i16; 2]], sums: &mut [[i32; BLOCK]]) {
+            pub(super) unsafe fn $name(lines: &[[i8; LINE]], query: &[[i16; 2]], sums: &mut [BlockSums]) {
                 const EACH: usize = LINE / $vectors;
                 for (block, sums) in lines.chunks_exact(query.len()).zip(sums) {
                     let mut own = [$zero(); $vectors];
@@ -80,10 +90,16 @@ mod wide {
                             own[v] = $add(own[v], $multiply($widen(codes), factors));
                         }
                     }
+                    let mut most = own[0];
                     for v in 0..$vectors {
+                        most = $most(most, own[v]);
                         // SAFETY: a block has BLOCK sums, one for two codes of a line.
-                        unsafe { $store(sums.as_mut_ptr().add(v * EACH / 2).cast::<$whole>(), own[v]) };
+                        unsafe { $store(sums.rows.as_mut_ptr().add(v * EACH / 2).cast::<$whole>(), own[v]) };
                     }
+                    let mut each = [0_i32; EACH / 2];
+                    // SAFETY: as wide as a vector.
+                    unsafe { $store(each.as_mut_ptr().cast::<$whole>(), most) };
+                    sums.peak = each.into_iter().fold(i32::MIN, i32::max);
                 }
             }
         };
@@ -100,6 +116,7 @@ mod wide {
         _mm256_set1_epi32,
         _mm256_madd_epi16,
         _mm256_add_epi32,
+        _mm256_max_epi32,
         _mm256_storeu_si256
     );
     scan!(
@@ -113,6 +130,7 @@ mod wide {
         _mm512_set1_epi32,
         _mm512_madd_epi16,
         _mm512_add_epi32,
+        _mm512_max_epi32,
         _mm512_storeu_si512
     );
 }
@@ -129,13 +147,13 @@ pub(crate) struct Bar {
 }
 
 dispatched! {
-    /// Whether any row of a block may reach the bar: `scale · factor · sum + bias + off ≥ floor`.
-    fn any_reaches_at(sums: &[i32], scales: &[f32], biases: &[f32], bar: Bar) -> bool = any_reaches_body
+    /// [`reaching`] at a level.
+    fn reaching_at(sums: &[i32; BLOCK], scales: &[f32; BLOCK], biases: &[f32; BLOCK], bar: Bar) -> u32 = reaching_body
 }
 
-/// Whether any row may reach the bar: `scale · factor · sum + bias + off ≥ floor`.
-pub(crate) fn any_reaches(sums: &[i32], scales: &[f32], biases: &[f32], bar: Bar) -> bool {
-    any_reaches_at(level(), sums, scales, biases, bar)
+/// A bit for each row of a block that may reach the bar: `scale · factor · sum + bias + off ≥ floor`.
+pub(crate) fn reaching(sums: &[i32; BLOCK], scales: &[f32; BLOCK], biases: &[f32; BLOCK], bar: Bar) -> u32 {
+    reaching_at(level(), sums, scales, biases, bar)
 }
 
 /// What a row's sum stands for.
@@ -145,12 +163,18 @@ pub(crate) fn about(sum: i32, scale: f32, factor: f32, bias: f32) -> f32 {
 }
 
 #[inline(always)]
-fn any_reaches_body<const FMA: bool>(sums: &[i32], scales: &[f32], biases: &[f32], bar: Bar) -> bool {
-    let mut found = 0;
-    for ((sum, scale), bias) in sums.iter().zip(scales).zip(biases) {
-        found |= u32::from(about(*sum, *scale, bar.factor, *bias) + bar.off >= bar.floor);
+fn reaching_body<const FMA: bool>(
+    sums: &[i32; BLOCK],
+    scales: &[f32; BLOCK],
+    biases: &[f32; BLOCK],
+    bar: Bar,
+) -> u32 {
+    let mut bits = [0_u32; BLOCK];
+    for lane in 0..BLOCK {
+        let high = about(sums[lane], scales[lane], bar.factor, biases[lane]) + bar.off;
+        bits[lane] = u32::from(high >= bar.floor) << lane;
     }
-    found > 0
+    bits.into_iter().fold(0, |all, bit| all | bit)
 }
 
 dispatched! {
@@ -210,9 +234,12 @@ mod tests {
             };
             let want: Vec<i64> = (0..rows).map(plain).collect();
             for level in levels() {
-                let mut sums = vec![0; rows];
+                let mut sums = vec![BlockSums::ZERO; rows / BLOCK];
                 inner_products_at(level, &codes, &query, &mut sums);
-                assert_eq!(sums.into_iter().map(i64::from).collect::<Vec<_>>(), want, "{level:?}");
+                for (sums, want) in sums.iter().zip(want.chunks(BLOCK)) {
+                    assert_eq!(sums.rows.map(i64::from), want, "{level:?}");
+                    assert_eq!(Some(i64::from(sums.peak)), want.iter().copied().max(), "{level:?}");
+                }
             }
         }
     }
@@ -236,14 +263,16 @@ mod tests {
     }
 
     #[test]
-    fn a_block_passes_where_one_of_its_rows_does() {
-        let (scales, biases) = ([0.5; 32], [1.0; 32]);
-        let mut sums = [10; 32];
-        sums[17] = 100;
+    fn rows_reach_a_bar_each_by_itself() {
+        let (scales, biases) = ([0.5; BLOCK], [1.0; BLOCK]);
+        let mut sums = [10; BLOCK];
+        (sums[0], sums[17], sums[31]) = (90, 100, 99);
         let bar = |floor| Bar { factor: 2.0, off: 0.25, floor };
         for level in levels() {
-            assert!(any_reaches_at(level, &sums, &scales, &biases, bar(101.25)));
-            assert!(!any_reaches_at(level, &sums, &scales, &biases, bar(101.5)));
+            let found = |floor| reaching_at(level, &sums, &scales, &biases, bar(floor));
+            assert_eq!(found(100.25), 1 << 17 | 1 << 31);
+            assert_eq!(found(101.5), 0);
+            assert_eq!(found(f32::NEG_INFINITY), u32::MAX);
         }
     }
 }
