@@ -21,6 +21,7 @@ const MODELS: &[(&str, &str, &str)] = &[
     ("gru4rec", "Memoria de la secuencia (GRU4Rec)", "Memory of the sequence (GRU4Rec)"),
     ("bert4rec", "Atención a ambos lados (BERT4Rec)", "Attention to both sides (BERT4Rec)"),
     ("sasrec", "Atención a la secuencia (SASRec)", "Attention to the sequence (SASRec)"),
+    ("lambda_mart", "Varios modelos, ordenados por árboles", "Several models, sorted by trees"),
     ("blend", "Mezcla aprendida", "Learned blend"),
 ];
 

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use qhatu_models::{
     Interactions, ModelError, Purchase, Recommender, Vocabulary, bert4rec, blend, decayed_markov, ease,
-    gru4rec, item_knn, own_frequency, popularity, recent_popularity, sasrec, text_neighbours, vmis_knn,
-    vstan,
+    gru4rec, item_knn, lambda_mart, own_frequency, popularity, recent_popularity, sasrec, text_neighbours,
+    vmis_knn, vstan,
 };
 use qhatu_schema::{ItemId, ItemIdx};
 
@@ -51,6 +51,9 @@ fn models(data: &Interactions) -> Result<Vec<Box<dyn Recommender>>, ModelError> 
     (recurrent.epochs, recurrent.validation_days) = (1, 10.0);
     let mut hidden = bert4rec::Config { hidden_size: 4, num_hidden_layers: 1, ..bert4rec::Config::default() };
     (hidden.intermediate_size, hidden.max_length, hidden.epochs, hidden.validation_days) = (4, 8, 1, 10.0);
+    let models = vec![popularity::NAME.to_owned()];
+    let mut sorted = lambda_mart::Config { models, held_out_days: 30.0, ..lambda_mart::Config::default() };
+    (sorted.trees.rounds, sorted.trees.growth.min_rows_in_leaf) = (3, 1);
     let titles = text_neighbours::ItemVectors { width: 2, values: vec![0.5; 2 * data.items()] };
     Ok(vec![
         Box::new(popularity::Popularity::fit(data, &popularity::Config::default())),
@@ -63,6 +66,9 @@ fn models(data: &Interactions) -> Result<Vec<Box<dyn Recommender>>, ModelError> 
         Box::new(vstan::Vstan::fit(data, &vstan::Config::default())?),
         Box::new(text_neighbours::TextNeighbours::fit(data, titles, &text_neighbours::Config::default())?),
         Box::new(blend::Blend::fit(data, &short, 1)?),
+        Box::new(lambda_mart::LambdaMart::fit(data, &sorted, 1, |_, data| {
+            Ok::<_, ModelError>(Box::new(popularity::Popularity::fit(data, &popularity::Config::default())))
+        })?),
         Box::new(sasrec::SasRec::fit(data, &small, 1)?),
         Box::new(gru4rec::Gru4Rec::fit(data, &recurrent, 1)?),
         Box::new(bert4rec::Bert4Rec::fit(data, &hidden, 1)?),

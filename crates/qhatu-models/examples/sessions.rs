@@ -1,7 +1,7 @@
 //! Measures models on sessions: how well they name the next item, and how long a query takes.
 //!
 //! ```text
-//! cargo run --release -p qhatu-models --example sessions -- TRAIN TEST MODEL [CONFIG as JSON] [MODEL CONFIG] …
+//! cargo run --release -p qhatu-models --example sessions -- TRAIN TEST MODEL[@SEED] [CONFIG as JSON] [MODEL CONFIG] …
 //! ```
 //!
 //! `TRAIN`: one session a line, item numbers apart by spaces, oldest session first. `TEST`: a prefix, a tab
@@ -18,16 +18,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use qhatu_models::{
-    History, Interactions, Purchase, Recommender, Vocabulary, decayed_markov, gru4rec, own_frequency, sasrec,
-    vmis_knn, vstan,
+    History, Interactions, Purchase, Recommender, Vocabulary, decayed_markov, gru4rec, lambda_mart,
+    own_frequency, sasrec, vmis_knn, vstan,
 };
 use qhatu_schema::{ItemId, ItemIdx};
 use rayon::prelude::*;
+use serde_json::{Map, Value};
 
 const SPAN: i64 = 100 * 86_400_000;
 /// Prefixes whose time is taken.
 const TIMED: usize = 4_000;
-const SEED: u64 = 1;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -63,18 +63,34 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn fit(name: &str, config: &str, data: &Interactions) -> Result<Box<dyn Recommender>, Box<dyn Error>> {
+/// Fits `MODEL` or `MODEL@SEED`.
+fn fit(asked: &str, config: &str, data: &Interactions) -> Result<Box<dyn Recommender>, Box<dyn Error>> {
+    let (name, seed) = asked.split_once('@').unwrap_or((asked, "1"));
+    let seed: u64 = seed.parse()?;
     Ok(match name {
         "vmis_knn" => Box::new(vmis_knn::VmisKnn::fit(data, &serde_json::from_str(config)?)?),
         "vstan" => Box::new(vstan::Vstan::fit(data, &serde_json::from_str(config)?)?),
         "decayed_markov" => {
             Box::new(decayed_markov::DecayedMarkov::fit(data, &serde_json::from_str(config)?))
         }
-        "gru4rec" => Box::new(gru4rec::Gru4Rec::fit(data, &serde_json::from_str(config)?, SEED)?),
-        "sasrec" => Box::new(sasrec::SasRec::fit(data, &serde_json::from_str(config)?, SEED)?),
         "own_frequency" => Box::new(own_frequency::OwnFrequency::fit(data, &serde_json::from_str(config)?)),
+        "gru4rec" => Box::new(gru4rec::Gru4Rec::fit(data, &serde_json::from_str(config)?, seed)?),
+        "sasrec" => Box::new(sasrec::SasRec::fit(data, &serde_json::from_str(config)?, seed)?),
+        "lambda_mart" => fit_mixture(config, seed, data)?,
         name => return Err(format!("no model {name:?} here").into()),
     })
+}
+
+/// The settings of `lambda_mart`, with those of its models under `parts`.
+fn fit_mixture(config: &str, seed: u64, data: &Interactions) -> Result<Box<dyn Recommender>, Box<dyn Error>> {
+    let mut config: Map<String, Value> = serde_json::from_str(config)?;
+    let parts = config.remove("parts").unwrap_or_default();
+    let parts: Map<String, Value> = serde_json::from_value(parts)?;
+    config.insert("models".to_owned(), parts.keys().cloned().collect());
+    let config: lambda_mart::Config = serde_json::from_value(Value::Object(config))?;
+    let fit =
+        |name: &str, data: &Interactions| fit(&format!("{name}@{seed}"), &parts[name].to_string(), data);
+    Ok(Box::new(lambda_mart::LambdaMart::fit(data, &config, seed, fit)?))
 }
 
 type Session = Vec<ItemIdx>;
@@ -118,7 +134,7 @@ fn interactions(sessions: &[Session], items: u32) -> Result<Interactions, Box<dy
         }
     }
     let names = (1..=items).map(|item| ItemId::new(item.to_string())).collect::<Result<Vec<_>, _>>()?;
-    Ok(Interactions::from_purchases(Arc::new(Vocabulary::new(names)), &lines, 2 * SPAN))
+    Ok(Interactions::from_purchases(Arc::new(Vocabulary::new(names)), &lines, SPAN))
 }
 
 fn ask(model: &dyn Recommender, items: &[ItemIdx], k: usize) -> Vec<ItemIdx> {

@@ -152,8 +152,8 @@ impl Blend {
         if file.settings.get(COLUMNS_KEY) != Some(&COLUMNS.join(" ")) {
             return Err(misfit(NAME, "its ranker was fitted on other columns"));
         }
-        let ease = Ease::load(&part(file, ease::NAME))?;
-        let recent = RecentPopularity::load(&part(file, recent_popularity::NAME))?;
+        let ease = Ease::load(&recommender::part(file, ease::NAME))?;
+        let recent = RecentPopularity::load(&recommender::part(file, recent_popularity::NAME))?;
         let columns = file.f32("items")?;
         let rows = ease.catalogue_size() + 1;
         let fits = recent.catalogue_size() + 1 == rows
@@ -248,8 +248,8 @@ impl Recommender for Blend {
     fn save(&self) -> TensorFile {
         let mut file = recommender::new_file(NAME, &self.config);
         file.settings.insert(COLUMNS_KEY.to_owned(), COLUMNS.join(" "));
-        put_part(&mut file, ease::NAME, self.ease.save());
-        put_part(&mut file, recent_popularity::NAME, self.recent.save());
+        recommender::put_part(&mut file, ease::NAME, self.ease.save());
+        recommender::put_part(&mut file, recent_popularity::NAME, self.recent.save());
         let columns = self.items.columns();
         file.put_f32("items", &[columns.len(), ITEM_COLUMNS], columns.as_flattened().to_vec());
         put_trees(&mut file, self.trees.as_ref());
@@ -258,21 +258,6 @@ impl Recommender for Blend {
 }
 
 const COLUMNS_KEY: &str = "columns";
-
-/// Adds a component's file, each name behind the component's.
-fn put_part(file: &mut TensorFile, name: &str, part: TensorFile) {
-    file.settings.extend(part.settings.into_iter().map(|(key, value)| (format!("{name}.{key}"), value)));
-    file.tensors.extend(part.tensors.into_iter().map(|(key, tensor)| (format!("{name}.{key}"), tensor)));
-}
-
-/// The file of a component, as [`put_part`] took it.
-fn part(file: &TensorFile, name: &str) -> TensorFile {
-    let own = |key: &str| Some(key.strip_prefix(name)?.strip_prefix('.')?.to_owned());
-    TensorFile {
-        settings: file.settings.iter().filter_map(|(key, value)| Some((own(key)?, value.clone()))).collect(),
-        tensors: file.tensors.iter().filter_map(|(key, tensor)| Some((own(key)?, tensor.clone()))).collect(),
-    }
-}
 
 /// Adds the trees; of a blend without, empty tensors.
 fn put_trees(file: &mut TensorFile, trees: Option<&Trees>) {

@@ -15,6 +15,7 @@ pub mod gru4rec;
 mod interactions;
 pub mod item_knn;
 mod item_sides;
+pub mod lambda_mart;
 pub mod logistic_regression;
 pub mod mmr;
 mod neighbours;

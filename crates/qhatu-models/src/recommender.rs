@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::DAY_MS;
 use crate::error::{ModelError, misfit};
 use crate::{
-    als, bert4rec, blend, decayed_markov, ease, gru4rec, item_knn, own_frequency, popularity,
+    als, bert4rec, blend, decayed_markov, ease, gru4rec, item_knn, lambda_mart, own_frequency, popularity,
     recent_popularity, sasrec, text_neighbours, vmis_knn, vstan,
 };
 
@@ -174,6 +174,7 @@ pub fn load_model(file: &TensorFile) -> Result<Box<dyn Recommender>, ModelError>
         als::NAME => Box::new(als::Als::load(file)?),
         ease::NAME => Box::new(ease::Ease::load(file)?),
         blend::NAME => Box::new(blend::Blend::load(file)?),
+        lambda_mart::NAME => Box::new(lambda_mart::LambdaMart::load(file)?),
         gru4rec::NAME => Box::new(gru4rec::Gru4Rec::load(file)?),
         bert4rec::NAME => Box::new(bert4rec::Bert4Rec::load(file)?),
         sasrec::NAME => Box::new(sasrec::SasRec::load(file)?),
@@ -184,7 +185,8 @@ pub fn load_model(file: &TensorFile) -> Result<Box<dyn Recommender>, ModelError>
     })
 }
 
-const MODEL: &str = "model";
+/// The setting that names the model.
+pub(crate) const MODEL: &str = "model";
 const CONFIG: &str = "config";
 
 /// A file with a model's name and settings, and no tensors yet.
@@ -201,6 +203,21 @@ pub(crate) fn new_file(name: &str, config: &impl Serialize) -> TensorFile {
 pub(crate) fn config<T: DeserializeOwned>(name: &'static str, file: &TensorFile) -> Result<T, ModelError> {
     let text = file.settings.get(CONFIG).ok_or_else(|| misfit(name, "its settings are missing"))?;
     serde_json::from_str(text).map_err(|fault| misfit(name, format!("its settings cannot be read: {fault}")))
+}
+
+/// Adds a component's file, each name behind the component's.
+pub(crate) fn put_part(file: &mut TensorFile, name: &str, part: TensorFile) {
+    file.settings.extend(part.settings.into_iter().map(|(key, value)| (format!("{name}.{key}"), value)));
+    file.tensors.extend(part.tensors.into_iter().map(|(key, tensor)| (format!("{name}.{key}"), tensor)));
+}
+
+/// The file of a component, as [`put_part`] took it.
+pub(crate) fn part(file: &TensorFile, name: &str) -> TensorFile {
+    let own = |key: &str| Some(key.strip_prefix(name)?.strip_prefix('.')?.to_owned());
+    TensorFile {
+        settings: file.settings.iter().filter_map(|(key, value)| Some((own(key)?, value.clone()))).collect(),
+        tensors: file.tensors.iter().filter_map(|(key, tensor)| Some((own(key)?, tensor.clone()))).collect(),
+    }
 }
 
 /// Sets all scores to 0 and the padding's to −∞.

@@ -12,8 +12,8 @@ use qhatu_models::sequence::{
 };
 use qhatu_models::{
     History, Interactions, ItemSides, ModelError, Purchase, Recommender, Scored, Vocabulary, als, bert4rec,
-    blend, decayed_markov, ease, gru4rec, item_knn, load_model, own_frequency, popularity, recent_popularity,
-    sasrec, text_neighbours, top_k, vmis_knn, vstan,
+    blend, decayed_markov, ease, gru4rec, item_knn, lambda_mart, load_model, own_frequency, popularity,
+    recent_popularity, sasrec, text_neighbours, top_k, vmis_knn, vstan,
 };
 use qhatu_nn::tensor_file::TensorFile;
 use qhatu_schema::{ItemId, ItemIdx};
@@ -76,8 +76,23 @@ const MODELS: &[(&str, Fit, bool)] = &[
         true,
     ),
     ("vmis_knn", |d| Box::new(vmis_knn::VmisKnn::fit(d, &vmis_knn::Config::default()).unwrap()), true),
+    (
+        "lambda_mart",
+        |d| {
+            let models = ["own_frequency", "decayed_markov", "vmis_knn"].map(str::to_owned).to_vec();
+            let config = lambda_mart::Config { models, held_out_days: 80.0, ..Default::default() };
+            let fit = |name: &str, d: &Interactions| Ok::<_, ModelError>(named(name)(d));
+            Box::new(lambda_mart::LambdaMart::fit(d, &config, 1, fit).unwrap())
+        },
+        true,
+    ),
     ("vstan", |d| Box::new(vstan::Vstan::fit(d, &vstan::Config::default()).unwrap()), true),
 ];
+
+/// How the model of a name is fitted here.
+fn named(name: &str) -> Fit {
+    MODELS.iter().find(|(own, ..)| *own == name).unwrap().1
+}
 
 /// Titles of two words, of which one is every item's own and the other its kind's.
 fn titles(items: usize) -> text_neighbours::ItemVectors {

@@ -2,8 +2,8 @@
 
 use qhatu_models::sequence::Inputs;
 use qhatu_models::{
-    als, bert4rec, blend, decayed_markov, ease, gru4rec, item_knn, own_frequency, recent_popularity, sasrec,
-    text_neighbours, vmis_knn, vstan,
+    als, bert4rec, blend, decayed_markov, ease, gru4rec, item_knn, lambda_mart, own_frequency,
+    recent_popularity, sasrec, text_neighbours, vmis_knn, vstan,
 };
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use crate::error::TrainError;
 use crate::search::SearchConfig;
 
 /// Every model that purchases suffice for, in the order of the report: baselines first, learned ones last.
-pub const MODELS: [&str; 13] = [
+pub const MODELS: [&str; 14] = [
     "popularity",
     "recent_popularity",
     "own_frequency",
@@ -24,18 +24,19 @@ pub const MODELS: [&str; 13] = [
     "gru4rec",
     "bert4rec",
     "sasrec",
+    "lambda_mart",
     "blend",
 ];
 
 /// Those that are fitted only where they are asked for: for comparison with `ease` and `sasrec`, and `vstan` for shops that
-/// record visits, whose order says more than that of purchases.
-pub const ON_DEMAND: [&str; 4] = ["als", "vstan", "gru4rec", "bert4rec"];
+/// record visits, whose order says more than that of purchases; `lambda_mart` for those whose models say different things.
+pub const ON_DEMAND: [&str; 5] = ["als", "vstan", "gru4rec", "bert4rec", "lambda_mart"];
 
 /// Models that are fitted when they are named, for they need more than purchases.
 pub const OPTIONAL: [&str; 1] = ["text_neighbours"];
 
 /// The models that are learned; the others are the baselines that these must beat.
-pub const LEARNED: [&str; 4] = ["gru4rec", "bert4rec", "sasrec", "blend"];
+pub const LEARNED: [&str; 5] = ["gru4rec", "bert4rec", "sasrec", "lambda_mart", "blend"];
 
 /// How the test set is cut off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -127,6 +128,8 @@ pub struct TrainConfig {
     pub text_neighbours: TextNeighboursConfig,
     /// Hyper-parameters of the attention model.
     pub sasrec: sasrec::Config,
+    /// Which models' candidates are sorted by learned trees, and how.
+    pub lambda_mart: lambda_mart::Config,
     /// Hyper-parameters of the blend.
     pub blend: blend::Config,
 }
@@ -155,6 +158,7 @@ impl Default for TrainConfig {
             item_sides: Default::default(),
             text_neighbours: Default::default(),
             sasrec: Default::default(),
+            lambda_mart: Default::default(),
             blend: Default::default(),
         }
     }
@@ -193,6 +197,7 @@ impl TrainConfig {
             let (key, hint) = ("models", "name at least one model");
             return Err(TrainError::Setting { key, value: "[]".to_owned(), hint });
         }
+        self.lambda_mart.models.iter().try_for_each(|name| known(name))?;
         let zero = |key, hint| Err(TrainError::Setting { key, value: "0".to_owned(), hint });
         match self {
             Self { test_days: 0, .. } => zero("test_days", "at least one day must judge"),

@@ -10,6 +10,7 @@ use qhatu_models::decayed_markov::DecayedMarkov;
 use qhatu_models::ease::Ease;
 use qhatu_models::gru4rec::Gru4Rec;
 use qhatu_models::item_knn::ItemKnn;
+use qhatu_models::lambda_mart::LambdaMart;
 use qhatu_models::own_frequency::OwnFrequency;
 use qhatu_models::popularity::{self, Popularity};
 use qhatu_models::recent_popularity::RecentPopularity;
@@ -50,6 +51,10 @@ pub(crate) fn fit(
         }
         "vmis_knn" => Box::new(VmisKnn::fit(data, &config.vmis_knn)?),
         "vstan" => Box::new(Vstan::fit(data, &config.vstan)?),
+        "lambda_mart" => {
+            let part = |name: &str, data: &Interactions| fit(name, data, config, None, show);
+            Box::new(LambdaMart::fit(data, &config.lambda_mart, config.seed, part)?)
+        }
         "blend" => Box::new(Blend::fit(data, &config.blend, config.seed)?),
         "gru4rec" | "bert4rec" | "sasrec" => fit_sequence(name, data, config, checkpoint, show)?,
         name => return Err(crate::config::unknown(name)),
@@ -94,6 +99,7 @@ pub(crate) fn settings(name: &str, config: &TrainConfig) -> Value {
         "text_neighbours" => json!(config.text_neighbours),
         "vmis_knn" => json!(config.vmis_knn),
         "vstan" => json!(config.vstan),
+        "lambda_mart" => json!(config.lambda_mart),
         "blend" => json!(config.blend),
         "gru4rec" => json!(config.gru4rec),
         "bert4rec" => json!(config.bert4rec),

@@ -374,6 +374,7 @@ fn grid(name: &str) -> Grid {
             "lambda_inh": [0.0, 1.0, 2.0, 4.0, 8.0], "lambda_snh": [0.0, 10.0, 30.0, 100.0],
             "lambda_idf": [0.0, 0.5, 1.0, 2.0, 5.0],
         }),
+        "lambda_mart" => json!({ "retrieve": [20, 50, 100], "held_out_days": [14.0, 28.0, 56.0] }),
         "sasrec" => json!({
             "hidden_size": [32, 64, 128], "num_hidden_layers": [1, 2], "learning_rate": [5e-4, 1e-3, 2e-3],
             "hidden_dropout_prob": [0.1, 0.2, 0.4],

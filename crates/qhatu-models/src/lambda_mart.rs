@@ -1,0 +1,342 @@
+//! LambdaMART over the candidates of several models: a list for the whole out of lists of the parts.
+//!
+//! ```text
+//! history ─► each part's best items, and what was bought before ─► a row a candidate: every part's score and rank,
+//!            what the history says of it, how it sells ─► trees that sort the rows
+//! ```
+//!
+//! The parts are fitted on all but the last days of the data (`held_out_days`). Each order of these days asks: its history
+//! gives the candidates, and what was bought the labels; boosted trees learn to sort each question's candidates by NDCG
+//! ([`crate::trees::Objective::LambdaRank`]; Burges, "From RankNet to LambdaRank to LambdaMART", 2010). Then the parts are
+//! fitted again on everything. So a part is trusted as far as it was right about what it had not seen.
+//!
+//! Beside [`blend`](crate::blend), which has parts and windows of its own for shops that sell the same things again: this
+//! takes any models, asks at every order instead of once a window, and sorts instead of foretelling a probability. For
+//! sessions of single items every item asks for the next.
+//!
+//! Behind the candidates, below 0, stand the other items as they sell. Data too short to learn from leave the sum of reciprocal ranks
+//! of the parts (Cormack, Clarke and Büttcher, SIGIR 2009).
+
+mod columns;
+mod training;
+
+use qhatu_nn::tensor_file::TensorFile;
+use qhatu_schema::ItemIdx;
+use serde::{Deserialize, Serialize};
+
+use self::columns::{Candidates, Items, Part, width};
+use self::training::Lessons;
+use crate::error::{ModelError, misfit};
+use crate::interactions::Interactions;
+use crate::own_frequency::bought_before;
+use crate::recommender::{self, History, Reason, Recommender, Scored};
+use crate::trees::{BoostingConfig, Columns, Growth, Lesson, Objective, TreeEnsemble, fit_boosting};
+
+/// The name in settings and files.
+pub const NAME: &str = "lambda_mart";
+
+/// Hyper-parameters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The models whose candidates are sorted, each with its own settings.
+    pub models: Vec<String>,
+    /// Days at the end of the data that the trees learn from and, for that, the models do not.
+    pub held_out_days: f64,
+    /// The best items of each model that are candidates.
+    pub retrieve: usize,
+    /// Most orders that ask, the latest; bounds memory: about 20 bytes a column, candidate and order.
+    pub most_questions: usize,
+    /// The trees.
+    pub trees: BoostingConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let growth = Growth { leaves: 31, min_rows_in_leaf: 100, ..Growth::default() };
+        Self {
+            models: ["own_frequency", "decayed_markov", "item_knn", "vmis_knn"].map(str::to_owned).to_vec(),
+            held_out_days: 28.0,
+            retrieve: 40,
+            most_questions: 25_000,
+            trees: BoostingConfig { rounds: 60, learning_rate: 0.1, growth, ..BoostingConfig::default() },
+        }
+    }
+}
+
+impl Config {
+    /// Refuses what makes no sense.
+    ///
+    /// # Errors
+    /// The first such setting.
+    pub fn check(&self) -> Result<(), ModelError> {
+        let fault = |key, value: String, hint| Err(ModelError::Setting { model: NAME, key, value, hint });
+        if !(self.held_out_days.is_finite() && self.held_out_days > 0.0) {
+            let hint = "a number of days above zero, such as 28";
+            return fault("held_out_days", self.held_out_days.to_string(), hint);
+        }
+        if !(1..=64).contains(&self.models.len()) {
+            return fault("models", format!("{:?}", self.models), "name 1 to 64 models");
+        }
+        if self.models.iter().any(|name| name == NAME) {
+            return fault("models", NAME.to_owned(), "a model is no part of itself");
+        }
+        if let Some(place) = (1..self.models.len()).find(|&at| self.models[..at].contains(&self.models[at])) {
+            return fault("models", self.models[place].clone(), "each model is named once");
+        }
+        self.trees.check()
+    }
+}
+
+/// The fitted model.
+pub struct LambdaMart {
+    config: Config,
+    parts: Vec<Box<dyn Recommender>>,
+    items: Items,
+    /// Absent where the data were too short to learn from.
+    trees: Option<TreeEnsemble>,
+}
+
+impl LambdaMart {
+    /// Fits trees and parts; `fit` fits the part of a name. The same data, configuration and seed give the same model,
+    /// where the parts' do.
+    ///
+    /// # Errors
+    /// For settings that make no sense, and what fitting a part gives.
+    pub fn fit<E: From<ModelError>>(
+        data: &Interactions,
+        config: &Config,
+        seed: u64,
+        mut fit: impl FnMut(&str, &Interactions) -> Result<Box<dyn Recommender>, E>,
+    ) -> Result<Self, E> {
+        config.check()?;
+        let mut all = |data: &Interactions| -> Result<Vec<Part>, E> {
+            config.models.iter().map(|name| fit(name, data)).collect()
+        };
+        let lessons = Lessons::gather(data, config, &mut all)?;
+        let trees = lessons.teach().then(|| sort(&lessons, &config.trees, seed)).transpose()?;
+        drop(lessons);
+        Ok(Self { config: config.clone(), parts: all(data)?, items: Items::fit(data), trees })
+    }
+
+    /// Loads what [`Recommender::save`] gave.
+    ///
+    /// # Errors
+    /// Where the file does not hold it, or its parts are of different catalogues or columns.
+    pub fn load(file: &TensorFile) -> Result<Self, ModelError> {
+        let config: Config = recommender::config(NAME, file)?;
+        config.check()?;
+        let load = |(place, name): (usize, &String)| {
+            let part = recommender::part(file, &part_name(place));
+            // Before it is loaded: a file may not nest without end.
+            if part.settings.get(recommender::MODEL) != Some(name) {
+                return Err(misfit(NAME, format!("its part {place} is no {name:?}")));
+            }
+            recommender::load_model(&part)
+        };
+        let parts = config.models.iter().enumerate().map(load).collect::<Result<Vec<_>, _>>()?;
+        let items = Items::load(file)?;
+        if parts.iter().any(|part| part.catalogue_size() != items.len()) {
+            return Err(misfit(NAME, "its parts are of different catalogues"));
+        }
+        let trees = match file.u32("learned")? {
+            [0] => None,
+            [1] => Some(TreeEnsemble::load(file, TREES)?),
+            other => return Err(misfit(NAME, format!("it says {other:?} of whether it learned"))),
+        };
+        if trees.as_ref().is_some_and(|trees| trees.width() != width(parts.len())) {
+            return Err(misfit(NAME, "its trees were fitted on other columns"));
+        }
+        Ok(Self { config, parts, items, trees })
+    }
+
+    /// Whether the order was learned; otherwise the data were too short, and the parts' ranks are added up.
+    pub fn is_learned(&self) -> bool {
+        self.trees.is_some()
+    }
+
+    fn candidates(&self, history: &History) -> Candidates {
+        Candidates::new(history, &self.parts, &self.items, self.config.retrieve)
+    }
+
+    /// What sorts the candidates.
+    fn margins(&self, candidates: &Candidates) -> Vec<f32> {
+        let fused = || candidates.fused_ranks(self.parts.len());
+        let Some(trees) = &self.trees else { return fused() };
+        // Columns are as many as the trees', and of one length.
+        let mut margins = trees.margins(Columns::numbers(&candidates.columns())).unwrap_or_else(|_| fused());
+        // A file may hold answers whose sum is no number any more.
+        margins.iter_mut().for_each(|sum| *sum = if sum.is_nan() { 0.0 } else { sum.clamp(-MOST, MOST) });
+        margins
+    }
+}
+
+fn sort(lessons: &Lessons, config: &BoostingConfig, seed: u64) -> Result<TreeEnsemble, ModelError> {
+    let (columns, target) = (Columns::numbers(&lessons.columns), lessons.target());
+    let lesson = Lesson { columns, target, objective: Objective::LambdaRank, validation: None };
+    Ok(fit_boosting(&lesson, config, seed)?.trees)
+}
+
+const TREES: &str = "trees.";
+/// The highest margin.
+const MOST: f32 = 1e30;
+
+fn part_name(place: usize) -> String {
+    format!("part{place}")
+}
+
+impl Recommender for LambdaMart {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn catalogue_size(&self) -> usize {
+        self.items.len()
+    }
+
+    fn score(&self, history: &History, scores: &mut [f32]) {
+        recommender::clear(scores, self.catalogue_size());
+        for (item, score) in scores.iter_mut().enumerate().skip(1) {
+            *score = self.items.share(ItemIdx(item as u32)) - 1.0;
+        }
+        let candidates = self.candidates(history);
+        let margins = self.margins(&candidates);
+        let lowest = margins.iter().copied().fold(f32::INFINITY, f32::min);
+        for (item, margin) in candidates.items.iter().zip(margins) {
+            scores[item.row()] = 1.0 + (margin - lowest);
+        }
+    }
+
+    fn similar_items(&self, item: ItemIdx, k: usize) -> Vec<Scored> {
+        let lists = self.parts.iter().map(|part| part.similar_items(item, k));
+        lists.into_iter().find(|list| !list.is_empty()).unwrap_or_default()
+    }
+
+    fn because(&self, history: &History, item: ItemIdx) -> Reason {
+        self.because_each(history, &[item])[0]
+    }
+
+    /// What was bought before is bought again; of what was not, the part speaks in whose list it stands highest.
+    fn because_each(&self, history: &History, items: &[ItemIdx]) -> Vec<Reason> {
+        let candidates = self.candidates(history);
+        let reason = |item: &ItemIdx| {
+            let own = bought_before(history, *item);
+            own.unwrap_or_else(|| match candidates.best_part(*item, self.parts.len()) {
+                Some(part) => self.parts[part].because(history, *item),
+                None => Reason::Popular,
+            })
+        };
+        items.iter().map(reason).collect()
+    }
+
+    fn save(&self) -> TensorFile {
+        let mut file = recommender::new_file(NAME, &self.config);
+        for (place, part) in self.parts.iter().enumerate() {
+            recommender::put_part(&mut file, &part_name(place), part.save());
+        }
+        self.items.save(&mut file);
+        file.put_u32("learned", &[1], vec![u32::from(self.trees.is_some())]);
+        if let Some(trees) = &self.trees {
+            trees.save(&mut file, TREES);
+        }
+        file
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decayed_markov::{self, DecayedMarkov};
+    use crate::interactions::{Purchase, Vocabulary};
+    use crate::popularity::{self, Popularity};
+    use qhatu_schema::ItemId;
+    use std::sync::Arc;
+
+    const DAY: i64 = 86_400_000;
+    const ITEMS: u32 = 20;
+
+    /// Visitors of some days, each walking from item to item in their order; and all end at item 1, the best seller.
+    fn walks(days: u32) -> Interactions {
+        let names = (1..=ITEMS).map(|item| ItemId::new(format!("i{item}")).expect("not empty"));
+        let mut lines = Vec::new();
+        for user in 0..days * 4 {
+            let walk = (0..5).map(|step| 2 + (user * 7 + step) % (ITEMS - 1)).chain([1, 1, 1]);
+            for (minute, item) in (0..).zip(walk) {
+                let (order, time) = (lines.len() as u32, i64::from(user / 4) * DAY + minute * 60_000);
+                lines.push(Purchase { time, user, order, item: ItemIdx(item) });
+            }
+        }
+        Interactions::from_purchases(Arc::new(Vocabulary::new(names)), &lines, i64::from(days) * DAY)
+    }
+
+    fn config() -> Config {
+        let models = [popularity::NAME, decayed_markov::NAME].map(str::to_owned).to_vec();
+        let mut config = Config { models, held_out_days: 10.0, ..Config::default() };
+        (config.trees.rounds, config.trees.growth.min_rows_in_leaf) = (20, 5);
+        config
+    }
+
+    fn part(name: &str, data: &Interactions) -> Result<Box<dyn Recommender>, ModelError> {
+        Ok(match name {
+            popularity::NAME => Box::new(Popularity::fit(data, &popularity::Config::default())),
+            _ => Box::new(DecayedMarkov::fit(data, &decayed_markov::Config::default())),
+        })
+    }
+
+    fn first(model: &LambdaMart, items: &[u32]) -> u32 {
+        let items: Vec<ItemIdx> = items.iter().copied().map(ItemIdx).collect();
+        let times: Vec<i64> = (0..items.len() as i64).map(|minute| 99 * DAY + minute * 60_000).collect();
+        let now = 99 * DAY + items.len() as i64 * 60_000;
+        model.recommend(&History { items: &items, times: &times, now }, 1, &|_| false)[0].item.0
+    }
+
+    #[test]
+    fn the_part_that_is_right_is_trusted_where_it_is() {
+        let model = LambdaMart::fit(&walks(40), &config(), 1, part).expect("sound settings");
+        assert!(model.is_learned());
+        assert_eq!(first(&model, &[5, 6, 7]), 8);
+        assert_eq!(first(&model, &[11, 12]), 13);
+        // After five steps every walk ends at the best seller.
+        assert_eq!(first(&model, &[5, 6, 7, 8, 9]), 1);
+    }
+
+    #[test]
+    fn data_too_short_to_learn_from_leave_the_sum_of_ranks() {
+        let model = LambdaMart::fit(&walks(3), &config(), 1, part).expect("sound settings");
+        assert!(!model.is_learned());
+        // Second by sales at most, but first of those that follow.
+        let history = History { items: &[ItemIdx(5), ItemIdx(6)], times: &[0, 60_000], now: 120_000 };
+        let list = model.recommend(&history, 3, &|_| false);
+        assert!(list.iter().any(|scored| scored.item == ItemIdx(7)), "{list:?}");
+    }
+
+    #[test]
+    fn reasons_are_those_of_the_part_that_speaks_loudest() {
+        let model = LambdaMart::fit(&walks(40), &config(), 1, part).expect("sound settings");
+        let history = History { items: &[ItemIdx(5), ItemIdx(6)], times: &[0, 60_000], now: 120_000 };
+        assert_eq!(model.because(&history, ItemIdx(7)), Reason::OftenBoughtAfter { item: ItemIdx(6) });
+        assert_eq!(model.because(&history, ItemIdx(5)), Reason::BoughtBefore { times: 1, last: 0 });
+        assert_eq!(model.because(&history, ItemIdx(1)), Reason::Popular);
+    }
+
+    #[test]
+    fn files_whose_parts_are_others_are_refused() {
+        let model = LambdaMart::fit(&walks(40), &config(), 1, part).expect("sound settings");
+        let file = model.save();
+        assert!(LambdaMart::load(&file).is_ok_and(|loaded| loaded.save() == file));
+        let mut nested = file.clone();
+        nested.settings.insert("part1.model".to_owned(), NAME.to_owned());
+        let said = LambdaMart::load(&nested).map(|_| ()).unwrap_err().to_string();
+        assert!(said.contains("part 1 is no \"decayed_markov\""), "{said}");
+    }
+
+    #[test]
+    fn settings_that_make_no_sense_are_named() {
+        let fault = |config: Config| config.check().unwrap_err().to_string();
+        assert!(fault(Config { models: vec![NAME.to_owned()], ..config() }).contains("no part of itself"));
+        assert!(
+            fault(Config { models: vec!["als".to_owned(), "als".to_owned()], ..config() }).contains("once")
+        );
+        assert!(fault(Config { held_out_days: 0.0, ..config() }).contains("held_out_days"));
+    }
+}
