@@ -243,16 +243,18 @@ impl Int8Panels {
         let groups = self.inputs.div_ceil(self.dot.group());
         let stride = groups * self.dot.group();
         let (from, to) = (row * stride, (row + R) * stride);
+        #[cfg(target_arch = "x86_64")]
+        let ahead = Ahead::of(row, rows.scales.len(), groups);
         match &self.lines {
             Lines::Bytes(lines) => {
                 let (values, lines) = (&rows.bytes[from..to], &lines[panel * groups..][..groups]);
                 match self.dot {
                     // SAFETY: the processor has these instructions, as `dots` found; R rows of four bytes a line.
                     #[cfg(target_arch = "x86_64")]
-                    Dot::AvxVnni => unsafe { wide::avx_vnni(values, stride, lines) },
+                    Dot::AvxVnni => unsafe { wide::avx_vnni(values, stride, lines, ahead) },
                     // SAFETY: as above.
                     #[cfg(target_arch = "x86_64")]
-                    Dot::Avx512Vnni => unsafe { wide::avx512_vnni(values, stride, lines) },
+                    Dot::Avx512Vnni => unsafe { wide::avx512_vnni(values, stride, lines, ahead) },
                     _ => portable::<R, FOUR, _, _, { LANES * FOUR }>(values, stride, lines),
                 }
             }
@@ -261,11 +263,30 @@ impl Int8Panels {
                 match self.dot {
                     // SAFETY: as above, of two words a line.
                     #[cfg(target_arch = "x86_64")]
-                    Dot::Avx2 => unsafe { wide::avx2(values, stride, lines) },
+                    Dot::Avx2 => unsafe { wide::avx2(values, stride, lines, ahead) },
                     _ => portable::<R, TWO, _, _, { LANES * TWO }>(values, stride, lines),
                 }
             }
         }
+    }
+}
+
+/// The share of the next panel's bytes that a tile asks memory for while it runs.
+#[cfg(target_arch = "x86_64")]
+#[derive(Debug, Clone, Copy)]
+struct Ahead {
+    from: usize,
+    /// From group to group.
+    step: usize,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Ahead {
+    /// That of the tile that begins at a row of so many.
+    fn of(row: usize, rows: usize, groups: usize) -> Self {
+        let tiles = rows.div_ceil(ROWS).clamp(1, size_of::<Bytes>());
+        let step = size_of::<Bytes>() / tiles;
+        Self { from: (row / ROWS).min(tiles) * groups * step, step }
     }
 }
 
@@ -303,7 +324,7 @@ impl Int8Rows {
         self.bytes.resize(rows * stride, 0);
         self.scales.clear();
         for (x, values) in x.chunks_exact(inputs.max(1)).zip(self.bytes.chunks_exact_mut(stride.max(1))) {
-            self.scales.push(whole_row(x, values));
+            self.scales.push(whole_row_at(level(), x, values));
         }
         if group == TWO {
             self.words.clear();
@@ -312,8 +333,14 @@ impl Int8Rows {
     }
 }
 
-/// Rounds a row between its smallest and its largest number, 0 among them.
-fn whole_row(x: &[f32], values: &mut [u8]) -> (f32, i32) {
+dispatched! {
+    /// Rounds a row between its smallest and its largest number, 0 among them.
+    fn whole_row_at(x: &[f32], values: &mut [u8]) -> (f32, i32) = whole_row_body
+}
+
+/// In two steps where it multiplies and adds, so that every level gives the same.
+#[inline(always)]
+fn whole_row_body<const FMA: bool>(x: &[f32], values: &mut [u8]) -> (f32, i32) {
     let (mut lows, mut highs) = ([0.0_f32; LANES], [0.0_f32; LANES]);
     let (chunks, rest) = x.as_chunks::<LANES>();
     for chunk in chunks {
@@ -375,7 +402,7 @@ where
 mod wide {
     use std::arch::x86_64::*;
 
-    use super::{Bytes, FOUR, LANES, Sums, TWO, Words};
+    use super::{Ahead, Bytes, FOUR, LANES, Sums, TWO, Words};
 
     /// A function of these instructions; `$dot` adds to eight sums the products of 32 bits each.
     macro_rules! tile {
@@ -389,10 +416,14 @@ mod wide {
                 values: &[$value],
                 stride: usize,
                 lines: &[$line],
+                ahead: Ahead,
             ) -> Sums<R> {
                 let mut sums = [[_mm256_setzero_si256(); 2]; R];
                 let start = values.as_ptr();
+                // Of the lines behind these, the next panel's, a share is asked for: with few rows they come from far.
+                let (from, step) = (lines.as_ptr_range().end.cast::<u8>().wrapping_add(ahead.from), ahead.step);
                 for (group, line) in lines.iter().enumerate() {
+                    _mm_prefetch::<_MM_HINT_T1>(from.wrapping_add(group * step).cast());
                     let weights = line.0.as_ptr().cast::<__m256i>();
                     // SAFETY: a line has 64 bytes and is aligned to as many.
                     let weights = unsafe { [_mm256_load_si256(weights), _mm256_load_si256(weights.add(1))] };
@@ -437,6 +468,7 @@ mod wide {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::level::{Level, levels};
     use crate::kernel::tests::numbers;
 
     #[test]
@@ -493,9 +525,21 @@ mod tests {
 
     #[test]
     fn a_row_keeps_its_zero_and_its_ends() {
-        let mut values = [7; 4];
-        let (scale, zero) = whole_row(&[-1.0, 0.0, 3.0, 1.0], &mut values);
-        assert_eq!((values[0], i32::from(values[1]), values[2]), (0, zero, 255));
-        assert!((f32::from(values[3]) - zero as f32) * scale - 1.0 < scale);
+        for level in levels() {
+            let mut values = [7; 4];
+            let (scale, zero) = whole_row_at(level, &[-1.0, 0.0, 3.0, 1.0], &mut values);
+            assert_eq!((values[0], i32::from(values[1]), values[2]), (0, zero, 255));
+            assert!((f32::from(values[3]) - zero as f32) * scale - 1.0 < scale);
+        }
+    }
+
+    #[test]
+    fn every_level_rounds_a_row_to_the_same_numbers() {
+        let x = numbers(203, 9);
+        let at = |level| {
+            let mut values = vec![0; 203];
+            (whole_row_at(level, &x, &mut values), values)
+        };
+        levels().into_iter().for_each(|level| assert_eq!(at(level), at(Level::Portable), "{level:?}"));
     }
 }

@@ -118,8 +118,9 @@ unsafe fn part_at(level: Level, panels: &Panels, part: Part) {
             let mut panel = part.from;
             while panel < part.to {
                 let width = if panel + broad <= part.to { broad } else { 1 };
+                let tiles = (end - strip).div_ceil(high);
                 let mut row = strip;
-                while row < end {
+                for number in 0.. {
                     let left = end - row;
                     let height = if left >= high {
                         high
@@ -128,10 +129,14 @@ unsafe fn part_at(level: Level, panels: &Panels, part: Part) {
                     } else {
                         1
                     };
-                    let tile = Tile { row, panel, inner };
+                    let ahead = Ahead { panels: width, tile: number, tiles };
+                    let tile = Tile { row, panel, inner, ahead };
                     // SAFETY: the tile ends before `end` and `part.to`; the rest is handed on.
                     unsafe { tile_at(level, panels, part, (tile, height, width)) };
                     row += height;
+                    if row == end {
+                        break;
+                    }
                 }
                 panel += width;
             }
@@ -157,7 +162,22 @@ struct Tile {
     panel: usize,
     /// From which input to which.
     inner: (usize, usize),
+    ahead: Ahead,
 }
+
+/// What a tile asks memory for, that the next panels are near when they are wanted: for few rows weights come from far, and
+/// would be waited for while the first tile of a panel runs and by nobody while the others do.
+#[derive(Clone, Copy)]
+struct Ahead {
+    /// How many panels on.
+    panels: usize,
+    /// Which tile this is of about how many; each asks for its share.
+    tile: usize,
+    tiles: usize,
+}
+
+/// Bytes of a line.
+const LINE: usize = size_of::<Line>();
 
 /// # Safety
 /// As [`part_at`]; the tile's rows, panels and inputs are there.
@@ -169,6 +189,8 @@ unsafe fn tile_at(level: Level, panels: &Panels, part: Part, (tile, height, widt
             lines: panels.lines.as_ptr().add(tile.panel * panels.inputs + tile.inner.0),
             stride: panels.inputs,
             count: tile.inner.1 - tile.inner.0,
+            ahead: ahead(panels, &tile),
+            ahead_step: LINE / tile.ahead.tiles.min(LINE),
         };
         match (level, height, width) {
             #[cfg(target_arch = "x86_64")]
@@ -198,6 +220,18 @@ struct Sources {
     lines: *const Line,
     stride: usize,
     count: usize,
+    /// What memory is asked for, from input to input so many bytes on; it need not be there.
+    ahead: *const u8,
+    ahead_step: usize,
+}
+
+/// Where a tile's share of what comes next begins.
+fn ahead(panels: &Panels, tile: &Tile) -> *const u8 {
+    let Ahead { panels: on, tile: number, tiles } = tile.ahead;
+    let count = tile.inner.1 - tile.inner.0;
+    let line = (tile.panel + on) * panels.inputs + tile.inner.0;
+    let share = number.min(tiles) * count * (LINE / tiles.min(LINE));
+    panels.lines.as_ptr().wrapping_add(line).cast::<u8>().wrapping_add(share)
 }
 
 type Sums<const R: usize, const W: usize> = [[[f32; LANES]; W]; R];
@@ -241,6 +275,7 @@ mod wide {
                 // SAFETY: the caller's promise; a line has LANES numbers.
                 unsafe {
                     for input in 0..from.count {
+                        _mm_prefetch::<_MM_HINT_T1>(from.ahead.wrapping_add(input * from.ahead_step).cast());
                         let mut weights = [[$zero(); $vectors]; W];
                         for w in 0..W {
                             let line = from.lines.add(w * from.stride + input).cast::<f32>();
