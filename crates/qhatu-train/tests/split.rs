@@ -75,6 +75,37 @@ fn what_judges_does_not_change_what_is_fitted() {
     assert!(one == other, "a model has seen what judges it");
 }
 
+/// A sequence model that is told of titles, categories and prices knows an item that nobody bought, and one that is not
+/// does not.
+#[test]
+fn a_sequence_model_knows_what_is_said_of_an_item_that_nobody_bought() {
+    let item = |name: &str| ItemId::new(name).unwrap();
+    let plain = shop(0);
+    let vector = |place: usize| vec![(place % 2) as f32, 1.0];
+    let mut said: BTreeMap<ItemId, ItemSide> = BTreeMap::new();
+    for (place, id) in plain.vocabulary.items().iter().cloned().chain([item("a new one")]).enumerate() {
+        let category = Some("A > B".to_owned());
+        said.insert(id, ItemSide { vector: vector(place), category, price: Some(place as f64) });
+    }
+    let data = plain.with_item_sides(&said, 2);
+    let new = data.vocabulary.idx(&item("a new one")).unwrap();
+    for told in [true, false] {
+        let work = TempDir::new().unwrap();
+        let models = vec!["popularity".to_owned(), "sasrec".to_owned()];
+        let mut config = TrainConfig { bootstrap_samples: 1, models, ..TrainConfig::default() };
+        config.sasrec.epochs = 1;
+        config.sasrec.inputs.text = told;
+        config.sasrec.inputs.category = told;
+        config.sasrec.inputs.price_band = told;
+        assert_eq!(config.inputs().text, told);
+        evaluate(&data, &config, work.path(), "test", &mut |_| {}).unwrap();
+        let mut files = fs::read_dir(work.path()).unwrap().map(|entry| entry.unwrap().path());
+        let path = files.find(|path| path.to_string_lossy().contains("sasrec")).unwrap();
+        let model = load_model(&TensorFile::from_bytes(&fs::read(path).unwrap()).unwrap()).unwrap();
+        assert_eq!(model.similar_items(new, 3).is_empty(), !told);
+    }
+}
+
 /// An item that nobody bought is in the lists of the model that reads titles, and the others keep their numbers.
 #[test]
 fn a_title_brings_an_item_that_nobody_bought_into_the_lists() {
