@@ -16,6 +16,10 @@
 //!
 //! Behind the candidates, below 0, stand the other items as they sell. Data too short to learn from leave the sum of reciprocal ranks
 //! of the parts (Cormack, Clarke and Büttcher, SIGIR 2009).
+//!
+//! Retailrocket's last 4,700 training sessions (`examples/sessions.rs` with `last:4700`), HR@20 / MRR@20: `vstan` alone
+//! .558 / .302; sorted with rules, 10,000 questions .589 / .349, 25,000 .592 / .351; with GRU4Rec too .607 / .352. 200 trees in
+//! place of 100: .585 / .345; 80 candidates of each in place of 40: .590 / .349.
 
 mod columns;
 mod training;
