@@ -23,7 +23,7 @@ const BATCH: usize = 1024;
 /// The widest rows whose sums of 8 by 16 bits fit in 32.
 const WIDTH_MAX: usize = 512;
 
-/// What is known of rows so that they can be searched. Memory: rows × (width + 12) bytes, of an odd width one more.
+/// What is known of rows so that they can be searched. Memory: rows × (width + 12.5) bytes, of an odd width one more.
 #[derive(Debug, Clone)]
 pub struct InnerProductIndex {
     rows: usize,
