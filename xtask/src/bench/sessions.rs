@@ -23,7 +23,7 @@ struct Asked {
     /// What it must reach in HR@20 and MRR@20, and what may lack.
     goal: Option<[f64; 2]>,
     slack: f64,
-    /// Whether NumPy has its formulas too.
+    /// Whether it stands beside NumPy, which takes five minutes for a row.
     on_numpy: bool,
     /// With how many seeds it is fitted.
     seeds: u64,
@@ -33,13 +33,13 @@ struct Asked {
 const SLACK: f64 = 0.01;
 const PLAIN: Asked =
     Asked { what: "", model: "", settings: "", goal: None, slack: SLACK, on_numpy: false, seeds: 1 };
-const NEAR: Asked = Asked { model: "vstan", on_numpy: true, ..PLAIN };
+const NEAR: Asked = Asked { model: "vstan", ..PLAIN };
 const RULES: Asked = Asked { model: "decayed_markov", ..PLAIN };
 const MIXTURE: Asked =
     Asked { model: "lambda_mart", goal: Some([0.60, 0.31]), slack: 0.0, seeds: 3, ..PLAIN };
 
 const ASKED: [Asked; 8] = [
-    Asked { what: "VSTAN", settings: VSTAN, goal: Some([0.568, 0.288]), ..NEAR },
+    Asked { what: "VSTAN", settings: VSTAN, goal: Some([0.568, 0.288]), on_numpy: true, ..NEAR },
     Asked { what: "STAN", settings: STAN, goal: Some([0.566, 0.287]), ..NEAR },
     Asked { what: "VS-kNN", settings: VS_KNN, goal: Some([0.552, 0.273]), ..NEAR },
     Asked {
@@ -60,7 +60,8 @@ const ASKED: [Asked; 8] = [
         goal: Some([0.391, 0.260]),
         ..PLAIN
     },
-    Asked { what: "VSTAN and rules, sorted by trees", settings: SORTED, ..MIXTURE },
+    // The goal is that of the mixture with a sequence model; what it brings is the difference.
+    Asked { what: "VSTAN and rules, sorted by trees", settings: SORTED, goal: None, ..MIXTURE },
     Asked { what: "the same and GRU4Rec", settings: SORTED_WITH_GRU, ..MIXTURE },
 ];
 
