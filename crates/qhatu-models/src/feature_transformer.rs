@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use self::network::{Network, Space};
 use self::tokens::Tokenizer;
 use crate::error::{ModelError, misfit};
+use crate::recommender::check_layers;
 use crate::trees::{Columns, Contributions, Target};
 
 pub(super) const NAME: &str = "feature_transformer";
@@ -245,6 +246,8 @@ impl FeatureTransformer {
         if table != tokenizer.rows() * config.hidden_size {
             return Err(misfit(NAME, "its tokens are not those of its features"));
         }
+        let (width, inner) = (config.hidden_size, config.intermediate_size);
+        check_layers(NAME, file, (config.num_hidden_layers, 4 * width * width + 2 * width * inner))?;
         let (network, mut parameters) = Network::new(&config, &tokenizer, Stream::new(0));
         let mut values = vec![0.0; parameters.len()];
         parameters.take(file, prefix, &mut values)?;
@@ -416,5 +419,9 @@ mod tests {
         let wide = serde_json::to_string(&Config { hidden_size: 1024, ..small() }).unwrap();
         other.settings.insert("config".to_owned(), wide);
         assert!(FeatureTransformer::load(&other, "").unwrap_err().to_string().contains("tokens"));
+        let deep = Config { num_hidden_layers: 64, intermediate_size: 65_536, ..small() };
+        other.settings.insert("config".to_owned(), serde_json::to_string(&deep).unwrap());
+        let fault = FeatureTransformer::load(&other, "").unwrap_err().to_string();
+        assert!(fault.contains("want 64 layers of 2098176 weights"), "{fault}");
     }
 }

@@ -220,6 +220,22 @@ pub(crate) fn part(file: &TensorFile, name: &str) -> TensorFile {
     }
 }
 
+/// Refuses a file that cannot hold so many layers of so many weights, before a network is made in their size.
+pub(crate) fn check_layers(
+    model: &'static str,
+    file: &TensorFile,
+    (layers, weights): (usize, usize),
+) -> Result<(), ModelError> {
+    let held: usize = file.tensors.values().map(|tensor| tensor.shape.iter().product::<usize>()).sum();
+    match layers.checked_mul(weights) {
+        Some(wanted) if wanted <= held => Ok(()),
+        _ => Err(misfit(
+            model,
+            format!("its settings want {layers} layers of {weights} weights, it holds {held}"),
+        )),
+    }
+}
+
 /// Sets all scores to 0 and the padding's to −∞.
 ///
 /// # Panics

@@ -150,6 +150,7 @@ impl<C: SequenceConfig> SequenceModel<C> {
         if file.f32("items.weight")?.len() != (counts.len() + 1) * settings.hidden_size {
             return Err(misfit(C::NAME, "its embeddings are not as many as its items"));
         }
+        recommender::check_layers(C::NAME, file, settings.layers())?;
         let (network, mut parameters) = Network::new(&settings, counts.len(), qhatu_nn::Stream::new(0));
         parameters.load(file)?;
         let mut signs = Vec::new();
@@ -420,6 +421,17 @@ mod tests {
             let bert = bert4rec::Config { hidden_size: 16, intermediate_size: 16, ..Default::default() };
             assert_list_is_plain(&model(bert, seed, bought), &history, (k, out));
         }
+    }
+
+    #[test]
+    fn a_file_that_cannot_hold_its_layers_is_refused_before_they_are_made() {
+        let config = sasrec::Config { hidden_size: 16, intermediate_size: 16, ..Default::default() };
+        let mut file = model(config, 1, 9).save();
+        assert!(SequenceModel::<sasrec::Config>::load(&file).is_ok());
+        let deep = sasrec::Config { num_hidden_layers: 64, intermediate_size: 65_536, ..config };
+        file.settings.insert("config".to_owned(), serde_json::to_string(&deep).unwrap());
+        let fault = SequenceModel::<sasrec::Config>::load(&file).unwrap_err().to_string();
+        assert!(fault.contains("want 64 layers of 2098176 weights"), "{fault}");
     }
 
     #[test]

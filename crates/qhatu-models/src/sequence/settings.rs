@@ -145,6 +145,17 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// How many layers there are, and of how many weights each at least.
+    pub(super) fn layers(&self) -> (usize, usize) {
+        let width = self.hidden_size;
+        match self.encoder {
+            Encoder::Attention { layers, intermediate_size, .. } => {
+                (layers, 4 * width * width + 2 * width * intermediate_size)
+            }
+            Encoder::Recurrent { layers, .. } => (layers, 6 * width * width),
+        }
+    }
+
     /// Refuses what makes no sense.
     pub(super) fn check(&self) -> Result<(), ModelError> {
         self.check_network()?;
