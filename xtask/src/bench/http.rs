@@ -53,21 +53,33 @@ pub(crate) fn latency(root: &Path) -> Result<Vec<Row>, String> {
     let requests: Arc<Vec<Vec<u8>>> = Arc::new(
         users.iter().map(|user| load::get(&format!("/v1/recommendations?user_id={user}&k=10"))).collect(),
     );
+    at_rates(&server, &requests, "", &|round, rate| batch_requests(100 + round + rate as usize, 300, 1))
+}
+
+/// The longest a list may take at the 99th percentile, at 1,000 requests a second.
+const GOAL_MS: f64 = 5.0;
+
+/// How long lists take at two fixed rates while events arrive, which `events` makes for each round of a rate; `what` is
+/// who answers.
+pub(super) fn at_rates(
+    server: &Server,
+    requests: &Arc<Vec<Vec<u8>>>,
+    what: &str,
+    events: &dyn Fn(usize, f64) -> Vec<Vec<u8>>,
+) -> Result<Vec<Row>, String> {
     let mut rows = Vec::new();
-    for (rate, goal) in [(250.0, None), (1000.0, Some(5.0))] {
-        let (mut p50, mut p90, mut p99) = (Vec::new(), Vec::new(), Vec::new());
+    for (rate, goal) in [(250.0, None), (1000.0, Some(GOAL_MS))] {
+        let mut found = [const { Vec::new() }; 3];
         for round in 0..ROUNDS {
-            let events = Arc::new(batch_requests(100 + round + rate as usize, 300, 1));
-            let outcome = under_events(&server, &requests, events, rate)?;
-            p50.push(outcome.percentile(0.5));
-            p90.push(outcome.percentile(0.9));
-            p99.push(outcome.percentile(0.99));
+            let outcome = under_events(server, requests, Arc::new(events(round, rate)), rate)?;
+            let shares = found.iter_mut().zip([0.5, 0.9, 0.99]);
+            shares.for_each(|(found, share)| found.push(outcome.percentile(share)));
         }
-        for (name, values) in [("p50", p50), ("p90", p90), ("p99", p99)] {
+        for (name, values) in ["p50", "p90", "p99"].into_iter().zip(found) {
             let ours = Spread::of(&values);
             let limit = goal.filter(|_| name == "p99");
             rows.push(Row {
-                what: format!("{name} at {rate:.0} requests/s, open loop, 20 events/s arriving"),
+                what: format!("{what}{name} at {rate:.0} requests/s, open loop, 20 events/s arriving"),
                 unit: "ms".to_owned(),
                 ours,
                 peer: None,
@@ -81,7 +93,7 @@ pub(crate) fn latency(root: &Path) -> Result<Vec<Row>, String> {
 }
 
 /// The load of recommendations, with single events on connections of their own beside it.
-pub(super) fn under_events(
+fn under_events(
     server: &Server,
     requests: &Arc<Vec<Vec<u8>>>,
     events: Arc<Vec<Vec<u8>>>,

@@ -21,8 +21,6 @@ const SHOPPERS: u64 = 4_000;
 const DEPARTMENT: u64 = 500;
 const ORDERS: u64 = 9;
 const LINES: u64 = 4;
-/// The longest a list may take at the 99th percentile.
-const GOAL_MS: f64 = 5.0;
 
 const CONFIG: &str = r#"[train]
 models = ["recent_popularity", "sasrec"]
@@ -47,30 +45,9 @@ pub(crate) fn run(root: &Path) -> Result<Vec<Row>, String> {
     if !String::from_utf8_lossy(&body).contains(r#""source":"model""#) {
         return Err("the lists do not come from the model".to_owned());
     }
-    for (rate, goal) in [(250.0, None), (1000.0, Some(GOAL_MS))] {
-        let mut found = [const { Vec::new() }; 3];
-        for round in 0..ROUNDS {
-            let events = Arc::new(events(round as u64 + 10 * rate as u64));
-            let outcome = http::under_events(&server, &requests, events, rate)?;
-            let shares = found.iter_mut().zip([0.5, 0.9, 0.99]);
-            shares.for_each(|(found, share)| found.push(outcome.percentile(share)));
-        }
-        for (name, values) in ["p50", "p90", "p99"].into_iter().zip(found) {
-            let ours = Spread::of(&values);
-            let limit = goal.filter(|_| name == "p99");
-            rows.push(Row {
-                what: format!(
-                    "sasrec over {ITEMS} items: {name} at {rate:.0} requests/s, open loop, 20 events/s"
-                ),
-                unit: "ms".to_owned(),
-                ours,
-                peer: None,
-                ratio: None,
-                goal: limit.map_or("reported".to_owned(), |limit| format!("≤ {limit} ms")),
-                reached: limit.map(|limit| ours.median <= limit),
-            });
-        }
-    }
+    let answering = format!("sasrec over {ITEMS} items: ");
+    let events = |round: usize, rate: f64| events(round as u64 + 10 * rate as u64);
+    rows.extend(http::at_rates(&server, &requests, &answering, &events)?);
     Ok(rows)
 }
 
