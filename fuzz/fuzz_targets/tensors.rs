@@ -1,13 +1,29 @@
-//! A model's file: tensors that are read come back from their bytes, and a model that loads scores.
+//! A model's file: tensors that are read come back from their bytes, and a recommender or propensity model that loads
+//! scores.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use qhatu_models::propensity::Propensity;
+use qhatu_models::trees::Columns;
 use qhatu_models::{History, TensorFile, load_model, top_k};
 use qhatu_schema::ItemIdx;
 
 /// A catalogue larger than this is not scored here: a header may say so in a few bytes.
 const ITEMS_MAX: usize = 1 << 16;
+
+/// Rows of every kind of number, told and explained.
+fn foretell(model: &Propensity) {
+    let width = model.classifier.width();
+    if width > ITEMS_MAX {
+        return;
+    }
+    let rows = [0.0, 1.0, -3.5, 1e300, f64::NAN];
+    let columns = vec![rows.to_vec(); width];
+    model.probabilities(Columns::numbers(&columns)).expect("as many columns as features");
+    model.classifier.contributions(&vec![1.0; width]);
+    Propensity::load(&model.save()).expect("what a model saves is a model");
+}
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(file) = TensorFile::from_bytes(bytes) else { return };
@@ -15,6 +31,9 @@ fuzz_target!(|bytes: &[u8]| {
         let again = TensorFile::from_bytes(&written).expect("what was written is read");
         // NaN is a number too, so bytes are compared.
         assert_eq!(again.to_bytes().expect("it was written before"), written);
+    }
+    if let Ok(model) = Propensity::load(&file) {
+        foretell(&model);
     }
     let Ok(model) = load_model(&file) else { return };
     let size = model.catalogue_size();

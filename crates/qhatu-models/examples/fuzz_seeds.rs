@@ -11,8 +11,11 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use qhatu_models::calibration::Calibration;
+use qhatu_models::propensity::{self, Classifier, Kind, Propensity};
+use qhatu_models::trees::{Columns, Target};
 use qhatu_models::{
-    Interactions, ModelError, Purchase, Recommender, Vocabulary, bert4rec, blend, decayed_markov, ease,
+    Interactions, ModelError, Purchase, Recommender, Vocabulary, als, bert4rec, blend, decayed_markov, ease,
     gru4rec, item_knn, lambda_mart, own_frequency, popularity, recent_popularity, sasrec, text_neighbours,
     vmis_knn, vstan,
 };
@@ -27,7 +30,41 @@ fn main() -> Result<(), Box<dyn Error>> {
     for model in models(&data)? {
         fs::write(folder.join(model.name()), model.save().to_bytes()?)?;
     }
+    for (name, model) in propensities()? {
+        fs::write(folder.join(format!("propensity_{name}")), model.save().to_bytes()?)?;
+    }
     Ok(())
+}
+
+/// A number, a category and a gap now and then.
+fn propensities() -> Result<Vec<(&'static str, Propensity)>, ModelError> {
+    let number = (0..40).map(|row| if row % 7 == 0 { f64::NAN } else { f64::from(row) }).collect();
+    let columns: [Vec<f64>; 2] = [number, (0..40).map(|row| f64::from(row % 3)).collect()];
+    let labels: Vec<f32> = (0..40).map(|row| f32::from(u8::from(row % 3 == 1 || row > 30))).collect();
+    let kinds = [
+        ("boosting", Kind::Boosting),
+        ("forest", Kind::Forest),
+        ("logistic", Kind::Logistic),
+        ("attention", Kind::Attention),
+        ("ensemble", Kind::Ensemble),
+    ];
+    let fit = |(name, kind)| {
+        let mut config = propensity::Config { kind, ..Default::default() };
+        (config.boosting.rounds, config.boosting.growth.min_rows_in_leaf, config.forest.trees) = (3, 1, 3);
+        let attention = &mut config.attention;
+        (attention.hidden_size, attention.intermediate_size, attention.num_attention_heads) = (4, 4, 2);
+        (attention.num_hidden_layers, attention.bins, attention.epochs) = (1, 3, 1);
+        let filled = columns
+            .each_ref()
+            .map(|column| column.iter().map(|v| if v.is_nan() { 0.0 } else { *v }).collect());
+        let values: &[Vec<f64>] = if kind == Kind::Logistic { &filled } else { &columns };
+        let categorical: &[bool] = if kind == Kind::Logistic { &[] } else { &[false, true] };
+        let columns = Columns { values, categorical };
+        let classifier = Classifier::fit(columns, &Target::new(&labels), &config, 1)?;
+        let names = ["number", "kind"].map(str::to_owned).to_vec();
+        Ok((name, Propensity { classifier, calibration: Calibration::None, threshold: 0.5, names }))
+    };
+    kinds.into_iter().map(fit).collect()
 }
 
 fn shop() -> Interactions {
@@ -54,6 +91,7 @@ fn models(data: &Interactions) -> Result<Vec<Box<dyn Recommender>>, ModelError> 
     let models = vec![popularity::NAME.to_owned()];
     let mut sorted = lambda_mart::Config { models, held_out_days: 30.0, ..lambda_mart::Config::default() };
     (sorted.trees.rounds, sorted.trees.growth.min_rows_in_leaf) = (3, 1);
+    let few = als::Config { factors: 4, ..als::Config::default() };
     let titles = text_neighbours::ItemVectors { width: 2, values: vec![0.5; 2 * data.items()] };
     Ok(vec![
         Box::new(popularity::Popularity::fit(data, &popularity::Config::default())),
@@ -62,6 +100,7 @@ fn models(data: &Interactions) -> Result<Vec<Box<dyn Recommender>>, ModelError> 
         Box::new(decayed_markov::DecayedMarkov::fit(data, &decayed_markov::Config::default())),
         Box::new(item_knn::ItemKnn::fit(data, &item_knn::Config::default())),
         Box::new(ease::Ease::fit(data, &ease::Config::default())?),
+        Box::new(als::Als::fit(data, &few, 1)?),
         Box::new(vmis_knn::VmisKnn::fit(data, &vmis_knn::Config::default())?),
         Box::new(vstan::Vstan::fit(data, &vstan::Config::default())?),
         Box::new(text_neighbours::TextNeighbours::fit(data, titles, &text_neighbours::Config::default())?),
