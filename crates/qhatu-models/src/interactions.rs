@@ -6,6 +6,7 @@ use qhatu_schema::{ItemId, ItemIdx, UserIdx};
 use rustc_hash::FxHashMap;
 
 use crate::item_sides::ItemSides;
+use crate::shown::Shown;
 
 /// The items a model knows, numbered from 1; 0 is padding.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -102,6 +103,8 @@ pub struct Interactions {
     pub until: i64,
     /// What is said of the items, for models that take it.
     pub sides: Arc<ItemSides>,
+    /// Lists that were shown, oldest first, for models that learn from clicks; those at or after `until` do not count.
+    pub shown: Arc<Vec<Shown>>,
 }
 
 impl Interactions {
@@ -121,7 +124,7 @@ impl Interactions {
         sorted.sort_by_key(|p| (p.user, start(p), p.order, p.time, p.item));
         let by_user = sorted.chunk_by(|a, b| a.user == b.user);
         let sequences = by_user.map(|lines| sequence(lines, start)).collect();
-        Self { vocabulary, sequences, until, sides: Arc::default() }
+        Self { vocabulary, sequences, until, sides: Arc::default(), shown: Arc::default() }
     }
 
     /// The same with what is said of the items.
@@ -131,9 +134,23 @@ impl Interactions {
         self
     }
 
+    /// The same with lists that were shown, oldest first.
+    #[must_use]
+    pub fn with_shown(mut self, shown: Arc<Vec<Shown>>) -> Self {
+        self.shown = shown;
+        self
+    }
+
     /// How many items the vocabulary has.
     pub fn items(&self) -> usize {
         self.vocabulary.len()
+    }
+
+    /// Other sequences of the same items.
+    #[must_use]
+    pub fn of_sequences(&self, sequences: Vec<Sequence>, until: i64) -> Self {
+        let (vocabulary, sides) = (Arc::clone(&self.vocabulary), Arc::clone(&self.sides));
+        Self { vocabulary, sequences, until, sides, shown: Arc::clone(&self.shown) }
     }
 
     /// The same as it was known at `until`.
@@ -149,8 +166,7 @@ impl Interactions {
             })
         };
         let sequences = self.sequences.iter().filter_map(cut).collect();
-        let (vocabulary, sides) = (Arc::clone(&self.vocabulary), Arc::clone(&self.sides));
-        Self { vocabulary, sequences, until: until.min(self.until), sides }
+        self.of_sequences(sequences, until.min(self.until))
     }
 }
 

@@ -10,6 +10,9 @@
 //! ([`crate::trees::Objective::LambdaRank`]; Burges, "From RankNet to LambdaRank to LambdaMART", 2010). Then the parts are
 //! fitted again on everything. So a part is trusted as far as it was right about what it had not seen.
 //!
+//! Lists that were shown in those days ask too (`impressions`): their items are the candidates, what was clicked the labels, and
+//! a click counts as much more as its position is looked at less ([`crate::position_bias`]).
+//!
 //! Beside [`blend`](crate::blend), which has parts and windows of its own for shops that sell the same things again: this
 //! takes any models, asks at every order instead of once a window, and sorts instead of foretelling a probability. For
 //! sessions of single items every item asks for the next.
@@ -51,6 +54,8 @@ pub struct Config {
     pub retrieve: usize,
     /// Most orders that ask, the latest; bounds memory: about 20 bytes a column, candidate and order.
     pub most_questions: usize,
+    /// Whether lists that were shown ask too, where there are clicks; at most as many as orders.
+    pub impressions: bool,
     /// The trees.
     pub trees: BoostingConfig,
 }
@@ -63,6 +68,7 @@ impl Default for Config {
             held_out_days: 28.0,
             retrieve: 40,
             most_questions: 25_000,
+            impressions: true,
             trees: BoostingConfig { rounds: 60, learning_rate: 0.1, growth, ..BoostingConfig::default() },
         }
     }
@@ -312,6 +318,62 @@ mod tests {
         let history = History { items: &[ItemIdx(5), ItemIdx(6)], times: &[0, 60_000], now: 120_000 };
         let list = model.recommend(&history, 3, &|_| false);
         assert!(list.iter().any(|scored| scored.item == ItemIdx(7)), "{list:?}");
+    }
+
+    /// Walks of 30 days; then visitors of two steps who are shown lists with the best seller on top, look at the k-th
+    /// place with a chance of 1 ⁄ k, and want what follows their last step.
+    fn shown() -> Interactions {
+        let walks = walks(30);
+        let stream = qhatu_nn::Stream::new(8);
+        let unit = |of: u64, at: u64| (stream.child(of).at(at) >> 11) as f64 / (1_u64 << 53) as f64;
+        let mut lines: Vec<Purchase> = Vec::new();
+        for sequence in &walks.sequences {
+            for (item, time) in sequence.items.iter().zip(&sequence.times) {
+                let order = lines.len() as u32;
+                lines.push(Purchase { time: *time, user: sequence.user.0, order, item: *item });
+            }
+        }
+        let mut lists = Vec::new();
+        for visitor in 0..600_u32 {
+            let (user, last) = (1000 + visitor, 3 + visitor % (ITEMS - 3));
+            for (minute, item) in [(0, last - 1), (1, last)] {
+                let (order, time) = (lines.len() as u32, 29 * DAY + minute * 60_000);
+                lines.push(Purchase { time, user, order, item: ItemIdx(item) });
+            }
+            let at = u64::from(visitor);
+            let mut others: Vec<u32> = (0..5)
+                .map(|draw| 2 + stream.child(100 + draw).below(at, ITEMS as usize - 1) as u32)
+                .filter(|item| *item != last + 1)
+                .collect();
+            others.insert(stream.child(7).below(at, others.len() + 1), last + 1);
+            // Nearly always: a place that shows one item alone cannot be told from it.
+            others.insert(if visitor % 5 == 0 { others.len() } else { 0 }, 1);
+            let click = |(place, item): (usize, &u32)| {
+                let wanted = if *item == last + 1 { 0.9 } else { 0.1 };
+                let seen = unit(place as u64, at) < wanted / (place + 1) as f64;
+                seen.then_some(35 * DAY + 1)
+            };
+            let clicks = others.iter().enumerate().map(click).collect();
+            let items = others.iter().map(|item| ItemIdx(*item)).collect();
+            lists.push(crate::Shown { user: Some(user), time: 35 * DAY, items, clicks });
+        }
+        let vocabulary = Arc::clone(&walks.vocabulary);
+        Interactions::from_purchases(vocabulary, &lines, 40 * DAY).with_shown(Arc::new(lists))
+    }
+
+    #[test]
+    fn clicks_in_lists_teach_what_is_wanted_and_not_what_stood_on_top() {
+        let data = shown();
+        let model = LambdaMart::fit(&data, &config(), 1, part).expect("sound settings");
+        assert!(model.is_learned());
+        let right = (3..ITEMS).filter(|last| first(&model, &[last - 1, *last]) == last + 1).count();
+        assert!(right >= 15, "{right} of 17");
+        let only_orders = Config { impressions: false, ..config() };
+        assert!(!LambdaMart::fit(&data, &only_orders, 1, part).expect("sound settings").is_learned());
+        // Of what was clicked after the end nothing is known.
+        let earlier = Interactions { until: 35 * DAY + 1, ..data };
+        let since = Config { held_out_days: 5.0, ..config() };
+        assert!(!LambdaMart::fit(&earlier, &since, 1, part).expect("sound settings").is_learned());
     }
 
     #[test]

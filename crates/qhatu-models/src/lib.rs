@@ -29,6 +29,7 @@ pub mod sasrec;
 pub mod saved;
 pub mod sequence;
 pub mod session_knn;
+mod shown;
 pub mod text_neighbours;
 pub mod trees;
 pub mod vmis_knn;
@@ -40,6 +41,7 @@ pub use item_sides::{ItemSides, ItemVectors, Labels, category_path, price_bands}
 pub use qhatu_nn::Stream;
 pub use qhatu_nn::tensor_file::TensorFile;
 pub use recommender::{History, Reason, Recommender, Scored, load_model, top_k};
+pub use shown::Shown;
 
 /// Milliseconds of a day.
 pub(crate) const DAY_MS: f64 = 86_400_000.0;

@@ -1,4 +1,4 @@
-//! What the models learn from: the lake's purchases as (shopper, item, time, order), numbered.
+//! What the models learn from: the lake's purchases as (shopper, item, time, order), numbered; and lists that were shown.
 //!
 //! Only paid purchases teach: a refund takes away from features, but that something was wanted once
 //! is still true. Shoppers are known ones; an order without an id is one Lima day of a shopper. A line
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use qhatu_models::{
-    Interactions, ItemSides, ItemVectors, Labels, Purchase, Vocabulary, category_path, price_bands,
+    Interactions, ItemSides, ItemVectors, Labels, Purchase, Shown, Vocabulary, category_path, price_bands,
 };
 use qhatu_schema::{Event, ItemId, LimaDay, UserId};
 use qhatu_store::Lake;
@@ -16,6 +16,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use sha2::{Digest, Sha256};
 
 use crate::error::TrainError;
+use crate::lists::{Lists, ListsBuilder};
+use crate::numbers::Numbers;
 
 /// What the catalogue says of an item, as far as it does.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -37,10 +39,13 @@ pub struct ShopData {
     pub users: Vec<UserId>,
     /// By time, then shopper, order and item.
     pub purchases: Vec<Purchase>,
-    /// SHA-256 over all purchases in order: the same data, the same fingerprint.
+    /// SHA-256 over all purchases in order, and what was shown and clicked: the same data, the same fingerprint.
     pub fingerprint: String,
     /// What is said of the items, where a model takes it.
     pub sides: Arc<ItemSides>,
+    /// Lists that were shown, by these numbers, oldest first.
+    pub shown: Arc<Vec<Shown>>,
+    lists: Arc<Lists>,
 }
 
 impl ShopData {
@@ -101,6 +106,16 @@ impl ShopData {
         self.fingerprint = hex(&hash.finalize());
         self.vocabulary = Arc::new(Vocabulary::new(items));
         self.sides = Arc::new(item_sides(&sides, bands));
+        self.number_lists()
+    }
+
+    /// Lists by the present numbers of items and shoppers.
+    fn number_lists(mut self) -> Self {
+        if !self.lists.is_empty() {
+            let numbers: FxHashMap<&UserId, u32> = self.users.iter().zip(0..).collect();
+            let shown = self.lists.numbered(&self.vocabulary, |user| numbers.get(user).copied());
+            self.shown = Arc::new(shown);
+        }
         self
     }
 
@@ -108,7 +123,12 @@ impl ShopData {
     pub fn interactions(&self, until: i64) -> Interactions {
         let end = self.purchases.partition_point(|purchase| purchase.time < until);
         let data = Interactions::from_purchases(Arc::clone(&self.vocabulary), &self.purchases[..end], until);
-        data.with_sides(Arc::clone(&self.sides))
+        data.with_sides(Arc::clone(&self.sides)).with_shown(Arc::clone(&self.shown))
+    }
+
+    /// Other purchases by the same numbers.
+    pub(crate) fn of_purchases(&self, purchases: Vec<Purchase>) -> Self {
+        Self { purchases, ..self.clone() }
     }
 
     /// One past the time of the last purchase, in milliseconds.
@@ -146,10 +166,12 @@ struct Line {
 #[derive(Default)]
 struct Builder {
     lines: Vec<Line>,
+    lists: ListsBuilder,
 }
 
 impl Builder {
     fn add(&mut self, event: &Event) {
+        self.lists.add(event);
         let (Some(user), Some(item)) = (&event.user_id, &event.item_id) else { return };
         if !event.is_paid() {
             return;
@@ -169,7 +191,8 @@ impl Builder {
         self.lines.sort_by_cached_key(key);
         let mut seen = FxHashSet::default();
         self.lines.retain(|line| seen.insert((line.user.clone(), line.order.clone(), line.item.clone())));
-        let fingerprint = fingerprint(&self.lines);
+        let lists = self.lists.finish();
+        let fingerprint = fingerprint(&self.lines, &lists);
         let mut items: Vec<ItemId> = self.lines.iter().map(|line| line.item.clone()).collect();
         items.sort();
         items.dedup();
@@ -182,33 +205,20 @@ impl Builder {
             let Some(item) = vocabulary.idx(&line.item) else { continue };
             purchases.push(Purchase { user: users.of(line.user), item, time: line.time, order });
         }
-        Ok(ShopData { vocabulary, users: users.names, purchases, fingerprint, sides: Arc::default() })
+        let data = ShopData {
+            vocabulary,
+            users: users.names,
+            purchases,
+            fingerprint,
+            sides: Arc::default(),
+            shown: Arc::default(),
+            lists: Arc::new(lists),
+        };
+        Ok(data.number_lists())
     }
 }
 
-/// Numbers from 0 in order of first sight.
-struct Numbers<T> {
-    names: Vec<T>,
-    index: FxHashMap<T, u32>,
-}
-
-impl<T> Default for Numbers<T> {
-    fn default() -> Self {
-        Self { names: Vec::new(), index: FxHashMap::default() }
-    }
-}
-
-impl<T: Clone + Eq + std::hash::Hash> Numbers<T> {
-    fn of(&mut self, name: T) -> u32 {
-        let next = self.names.len() as u32;
-        *self.index.entry(name).or_insert_with_key(|name| {
-            self.names.push(name.clone());
-            next
-        })
-    }
-}
-
-fn fingerprint(lines: &[Line]) -> String {
+fn fingerprint(lines: &[Line], lists: &Lists) -> String {
     let mut hash = Sha256::new();
     for line in lines {
         hash.update(line.time.to_le_bytes());
@@ -217,6 +227,7 @@ fn fingerprint(lines: &[Line]) -> String {
             hash.update(text.as_bytes());
         }
     }
+    lists.hash(&mut hash);
     hex(&hash.finalize())
 }
 

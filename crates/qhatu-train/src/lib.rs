@@ -7,6 +7,8 @@ mod error;
 mod evidence;
 mod fit;
 mod judged;
+mod lists;
+mod numbers;
 mod pipeline;
 pub mod propensity;
 mod search;

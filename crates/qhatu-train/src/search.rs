@@ -8,7 +8,6 @@
 //! registry, and a search that was stopped takes finished runs over instead of repeating them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use qhatu_eval::{Catalogue, Settings, judge};
@@ -254,13 +253,7 @@ fn before_test(data: &ShopData, test: &TestSet) -> ShopData {
         }
     }
     purchases.sort_unstable();
-    ShopData {
-        vocabulary: Arc::clone(&data.vocabulary),
-        users: data.users.clone(),
-        purchases,
-        fingerprint: data.fingerprint.clone(),
-        sides: Arc::clone(&data.sides),
-    }
+    data.of_purchases(purchases)
 }
 
 fn finished(registry: &Registry) -> Result<Vec<Run>, TrainError> {
@@ -277,8 +270,7 @@ fn of_share(data: &Interactions, share: f64) -> Interactions {
         place < share
     };
     let sequences = data.sequences.iter().filter(|sequence| is_in(sequence.user.0)).cloned().collect();
-    let (vocabulary, sides) = (Arc::clone(&data.vocabulary), Arc::clone(&data.sides));
-    Interactions { vocabulary, sequences, until: data.until, sides }
+    data.of_sequences(sequences, data.until)
 }
 
 /// The shares of the shoppers, smallest first: as many steps as leave one of `trials`, at most three.

@@ -99,6 +99,25 @@ pub(super) struct Candidates {
 impl Candidates {
     /// The `retrieve` best items of each part, and those of the history.
     pub(super) fn new(history: &History, parts: &[Part], items: &Items, retrieve: usize) -> Self {
+        Self::chosen(history, parts, items, (retrieve, None))
+    }
+
+    /// The items that were shown, distinct and known, with the ranks that they have among the `retrieve` best of each part.
+    pub(super) fn of_shown(
+        history: &History,
+        parts: &[Part],
+        items: &Items,
+        (retrieve, shown): (usize, &[ItemIdx]),
+    ) -> Self {
+        Self::chosen(history, parts, items, (retrieve, Some(shown)))
+    }
+
+    fn chosen(
+        history: &History,
+        parts: &[Part],
+        items: &Items,
+        (retrieve, only): (usize, Option<&[ItemIdx]>),
+    ) -> Self {
         let mut scores = vec![0.0; parts.len() * (items.len() + 1)];
         let mut found: Vec<ItemIdx> = Vec::new();
         let mut ranks: Vec<FxHashMap<ItemIdx, f32>> = Vec::with_capacity(parts.len());
@@ -113,7 +132,10 @@ impl Candidates {
             );
         }
         let shopper = Shopper::new(history, items.len());
-        found.extend(shopper.latest(MOST_OWN));
+        match only {
+            Some(shown) => shown.clone_into(&mut found),
+            None => found.extend(shopper.latest(MOST_OWN)),
+        }
         found.sort_unstable();
         found.dedup();
         let bests: Vec<f32> = scores.chunks(items.len() + 1).map(|scores| best(&scores[1..])).collect();

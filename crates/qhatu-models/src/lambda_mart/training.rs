@@ -1,26 +1,58 @@
-//! Questions out of the last days of the data: each order there, what its history proposes, and what was bought.
+//! Questions out of the last days of the data: each order there, what its history proposes, and what was bought; and each
+//! list that was shown there, and what of it was clicked.
+//!
+//! What stands on top of a list is clicked because it is seen. How often a position is looked at is learned from all lists
+//! ([`crate::position_bias`]), and a click counts as much more as its position is looked at less.
 
 use std::ops::Range;
 
+use qhatu_schema::ItemIdx;
 use rayon::prelude::*;
+use rustc_hash::FxHashMap;
 
 use super::Config;
 use super::columns::{Candidates, Items, Part, columns, width};
 use crate::DAY_MS;
 use crate::error::ModelError;
 use crate::interactions::{Interactions, Sequence};
+use crate::position_bias::{Impression, PositionBias};
 use crate::recommender::History;
+use crate::shown::Shown;
 use crate::trees::Target;
 
 /// Fewer questions than this teach nothing that holds.
 const FEWEST: usize = 50;
 
-/// The candidates of questions of which at least one was bought, and at least one was not.
+/// The candidates of questions of which at least one was bought or clicked, and at least one was not.
 #[derive(Debug, Default)]
 pub(super) struct Lessons {
     pub(super) columns: Vec<Vec<f64>>,
     labels: Vec<f32>,
+    /// Empty where only orders ask.
+    weights: Vec<f32>,
     groups: Vec<u32>,
+}
+
+/// The rows of a question's candidates.
+struct Answered {
+    rows: Vec<f32>,
+    labels: Vec<f32>,
+    weights: Vec<f32>,
+}
+
+impl Answered {
+    /// Where at least one candidate is wanted and at least one is not: otherwise there is nothing to sort.
+    fn new(rows: Vec<f32>, labels: Vec<f32>, weights: Vec<f32>) -> Option<Self> {
+        let differ = labels.contains(&0.0) && labels.contains(&1.0);
+        differ.then_some(Self { rows, labels, weights })
+    }
+}
+
+/// The parts, and how items sell, as they are while questions are asked.
+struct Asking<'a> {
+    parts: &'a [Part],
+    items: Items,
+    retrieve: usize,
 }
 
 /// An order with a history.
@@ -34,17 +66,66 @@ impl Question<'_> {
         self.sequence.times[self.order.start]
     }
 
-    /// Rows and labels.
-    fn answered(&self, parts: &[Part], items: &Items, retrieve: usize) -> Option<(Vec<f32>, Vec<f32>)> {
+    fn answered(&self, asking: &Asking) -> Option<Answered> {
         let (known, bought) = self.sequence.items.split_at(self.order.start);
         let bought = &bought[..self.order.len()];
         let times = &self.sequence.times[..known.len()];
         let history = History { items: known, times, now: self.time() };
-        let candidates = Candidates::new(&history, parts, items, retrieve);
+        let candidates = Candidates::new(&history, asking.parts, &asking.items, asking.retrieve);
         let label = |item| f32::from(u8::from(bought.contains(item)));
         let labels: Vec<f32> = candidates.items.iter().map(label).collect();
-        let differ = labels.contains(&0.0) && labels.contains(&1.0);
-        differ.then_some((candidates.rows, labels))
+        let weights = vec![1.0; labels.len()];
+        Answered::new(candidates.rows, labels, weights)
+    }
+}
+
+/// The lists that were shown, and what a click in them counts.
+struct Lists<'a> {
+    shown: Vec<&'a Shown>,
+    until: i64,
+    bias: Option<PositionBias>,
+    /// The place of each shopper's sequence.
+    places: FxHashMap<u32, usize>,
+}
+
+impl<'a> Lists<'a> {
+    /// The latest lists from `start` on that have a click, at most so many; positions are learned from all of the data's.
+    fn new(data: &'a Interactions, start: i64, most: usize) -> Self {
+        let before = match most {
+            0 => 0,
+            _ => data.shown.partition_point(|shown| shown.time < data.until),
+        };
+        let known = &data.shown[..before];
+        let log: Vec<Impression> = known.iter().flat_map(|shown| shown.impressions(data.until)).collect();
+        let bias = PositionBias::fit(&log).ok();
+        let asks = |shown: &&Shown| {
+            let clicked = shown.impressions(data.until).iter().any(|own| own.clicked);
+            shown.time >= start && clicked
+        };
+        let mut shown: Vec<&Shown> =
+            if bias.is_some() { known.iter().filter(asks).collect() } else { Vec::new() };
+        shown.drain(..shown.len().saturating_sub(most));
+        let places = (0..).zip(&data.sequences).map(|(place, sequence)| (sequence.user.0, place)).collect();
+        Self { shown, until: data.until, bias, places }
+    }
+
+    fn answered(&self, shown: &Shown, data: &Interactions, asking: &Asking) -> Option<Answered> {
+        let sequence =
+            shown.user.and_then(|user| self.places.get(&user)).map(|place| &data.sequences[*place]);
+        let (items, times) = sequence.map_or((&[][..], &[][..]), |sequence| {
+            let known = sequence.times.partition_point(|time| *time < shown.time);
+            (&sequence.items[..known], &sequence.times[..known])
+        });
+        let history = History { items, times, now: shown.time };
+        let mut seen = shown.impressions(self.until);
+        // Candidates stand in the order of their numbers.
+        seen.sort_by_key(|impression| impression.item);
+        let items: Vec<ItemIdx> = seen.iter().map(|impression| ItemIdx(impression.item)).collect();
+        let from = (asking.retrieve, items.as_slice());
+        let candidates = Candidates::of_shown(&history, asking.parts, &asking.items, from);
+        let labels = seen.iter().map(|own| f32::from(u8::from(own.clicked))).collect();
+        let bias = self.bias.as_ref()?;
+        Answered::new(candidates.rows, labels, seen.iter().map(|own| bias.weight(own)).collect())
     }
 }
 
@@ -57,21 +138,30 @@ impl Lessons {
     ) -> Result<Self, E> {
         let start = data.until.saturating_sub((config.held_out_days * DAY_MS) as i64);
         let questions = questions(data, start, config.most_questions);
+        let most = if config.impressions { config.most_questions } else { 0 };
+        let lists = Lists::new(data, start, most);
         let past = data.before(start);
-        if questions.len() < FEWEST || past.sequences.is_empty() {
+        if questions.len() + lists.shown.len() < FEWEST || past.sequences.is_empty() {
             return Ok(Self::default());
         }
         let parts = fit(&past)?;
-        let items = Items::fit(&past);
-        let answered = |question: &Question| question.answered(&parts, &items, config.retrieve);
-        let answered: Vec<(Vec<f32>, Vec<f32>)> = questions.par_iter().filter_map(answered).collect();
-        let groups = answered.iter().map(|(_, labels)| labels.len() as u32).collect();
-        let (mut rows, mut labels) = (Vec::new(), Vec::new());
-        for (own_rows, own_labels) in answered {
-            rows.extend(own_rows);
-            labels.extend(own_labels);
+        let asking = Asking { parts: &parts, items: Items::fit(&past), retrieve: config.retrieve };
+        let answered = questions.par_iter().filter_map(|question| question.answered(&asking));
+        let clicked = lists.shown.par_iter().filter_map(|shown| lists.answered(shown, data, &asking));
+        let answered: Vec<Answered> = answered.chain(clicked).collect();
+        let mut own = Self { groups: Vec::with_capacity(answered.len()), ..Self::default() };
+        let mut rows = Vec::new();
+        for answered in answered {
+            own.groups.push(answered.labels.len() as u32);
+            rows.extend(answered.rows);
+            own.labels.extend(answered.labels);
+            own.weights.extend(answered.weights);
         }
-        Ok(Self { columns: columns(&rows, width(parts.len())), labels, groups })
+        if lists.shown.is_empty() {
+            own.weights.clear();
+        }
+        own.columns = columns(&rows, width(parts.len()));
+        Ok(own)
     }
 
     /// Whether there is enough to learn from.
@@ -80,7 +170,7 @@ impl Lessons {
     }
 
     pub(super) fn target(&self) -> Target<'_> {
-        Target { labels: &self.labels, weights: &[], groups: &self.groups }
+        Target { labels: &self.labels, weights: &self.weights, groups: &self.groups }
     }
 }
 
