@@ -48,6 +48,7 @@ fuzz_target!(|bytes: &[u8]| {
     for scored in top_k(&scores, 5, |_| false) {
         model.because(&history, scored.item);
     }
+    model.recommend_because(&history, 5, &|item| item.0 == 2);
     model.similar_items(ItemIdx(1), 5);
     load_model(&model.save()).expect("what a model saves is a model");
 });

@@ -61,7 +61,7 @@ impl Default for Config {
 }
 
 /// The fitted model: factors of the items, and their products. Lists come from an exact search over 8-bit codes of the
-/// factors, made when it is fitted or loaded, items × (factors + 16) bytes.
+/// factors, made when it is fitted or loaded, items × (factors + 12.5) bytes.
 #[derive(Debug, Clone)]
 pub struct Als {
     config: Config,

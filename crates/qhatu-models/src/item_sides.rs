@@ -105,14 +105,19 @@ pub struct ItemSides {
 impl ItemSides {
     /// A number that is another one where anything else is said (FNV-1a over all numbers).
     pub(crate) fn fingerprint(&self) -> u64 {
+        // A part that is not there is told from one that says nothing.
+        let there =
+            [self.text.is_some(), self.categories.is_some(), self.price_bands.is_some()].map(u32::from);
         let labels = [&self.categories, &self.price_bands].into_iter().flatten();
         let numbers = labels.flat_map(|labels| {
             let starts = labels.starts.iter().map(|start| *start as u32);
             starts.chain(labels.numbers.iter().copied()).chain([labels.count as u32])
         });
-        let text = self.text.iter().flat_map(|text| text.values.iter().map(|value| value.to_bits()));
+        let text = self.text.iter().flat_map(|text| {
+            [text.width as u32].into_iter().chain(text.values.iter().map(|value| value.to_bits()))
+        });
         let step = |hash: u64, number: u32| (hash ^ u64::from(number)).wrapping_mul(0x0100_0000_01b3);
-        text.chain(numbers).fold(0xcbf2_9ce4_8422_2325, step)
+        there.into_iter().chain(text).chain(numbers).fold(0xcbf2_9ce4_8422_2325, step)
     }
 
     /// Refuses what is not of as many items.

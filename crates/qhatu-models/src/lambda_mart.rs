@@ -85,6 +85,13 @@ impl Config {
             let hint = "a number of days above zero, such as 28";
             return fault("held_out_days", self.held_out_days.to_string(), hint);
         }
+        if !(1..=10_000).contains(&self.retrieve) {
+            return fault(
+                "retrieve",
+                self.retrieve.to_string(),
+                "1 to 10000 items of each model, such as 40",
+            );
+        }
         if !(1..=64).contains(&self.models.len()) {
             return fault("models", format!("{:?}", self.models), "name 1 to 64 models");
         }

@@ -262,32 +262,34 @@ pub(crate) fn faded(now: i64, time: i64, half_life_days: f64) -> f32 {
 /// never appear. `O(items + k log k)`.
 pub fn top_k(scores: &[f32], k: usize, exclude: impl Fn(ItemIdx) -> bool) -> Vec<Scored> {
     let scored = |(place, &score): (usize, &f32)| Scored { item: ItemIdx(place as u32), score };
-    best_of(scores.iter().enumerate().skip(1).map(scored), k, exclude)
+    best_of(scores.iter().enumerate().skip(1).map(scored), k, falling, |scored| exclude(scored.item))
 }
 
-/// The same of items in any order, each once.
-pub(crate) fn best_of(
-    all: impl ExactSizeIterator<Item = Scored>,
+/// The `k` first of things in any order, sorted by `order`; `exclude` is only asked of those that would be among them.
+pub(crate) fn best_of<T: Copy>(
+    all: impl ExactSizeIterator<Item = T>,
     k: usize,
-    exclude: impl Fn(ItemIdx) -> bool,
-) -> Vec<Scored> {
-    let mut best: Vec<Scored> = Vec::with_capacity(2 * k.min(all.len()) + 1);
-    let mut bar: Option<Scored> = None;
+    order: fn(&T, &T) -> Ordering,
+    exclude: impl Fn(&T) -> bool,
+) -> Vec<T> {
+    let k = k.min(all.len());
+    let mut best: Vec<T> = Vec::with_capacity(2 * k + 1);
+    let mut bar: Option<T> = None;
     if k == 0 {
         return best;
     }
-    for scored in all {
-        if bar.is_some_and(|bar| falling(&bar, &scored) == Ordering::Less) || exclude(scored.item) {
+    for one in all {
+        if bar.is_some_and(|bar| order(&bar, &one).is_lt()) || exclude(&one) {
             continue;
         }
-        best.push(scored);
+        best.push(one);
         if best.len() >= 2 * k {
-            best.select_nth_unstable_by(k - 1, falling);
+            best.select_nth_unstable_by(k - 1, order);
             best.truncate(k);
             bar = best.last().copied();
         }
     }
-    best.sort_unstable_by(falling);
+    best.sort_unstable_by(order);
     best.truncate(k);
     best
 }

@@ -26,7 +26,7 @@ use self::scratch::{Neighbour, SCRATCH, Scratch};
 use crate::error::{ModelError, misfit};
 use crate::interactions::Interactions;
 use crate::item_knn::shoppers;
-use crate::recommender::{self, History, Reason, Recommender, Scored};
+use crate::recommender::{self, History, Reason, Recommender, Scored, falling};
 
 /// The published settings of one of these models.
 pub trait SessionKnnConfig: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sync {
@@ -196,7 +196,7 @@ impl<C: SessionKnnConfig> SessionKnn<C> {
             let from = self.from(query, voter, scratch);
             self.votes(query, voter, from).for_each(|vote| scratch.vote(vote));
         }
-        recommender::best_of(scratch.voted(), k, barred)
+        recommender::best_of(scratch.voted(), k, falling, |scored| barred(scored.item))
     }
 
     /// For each item the item of the query that most of its voters share with it, by their weight.

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{ModelError, misfit};
 use crate::interactions::Interactions;
 pub use crate::item_sides::ItemVectors;
-use crate::recommender::{self, History, Reason, Recommender, Scored, best_of};
+use crate::recommender::{self, History, Reason, Recommender, Scored, best_of, falling};
 
 /// The name in settings and files.
 pub const NAME: &str = "text_neighbours";
@@ -121,7 +121,7 @@ impl Recommender for TextNeighbours {
         let scored = |(place, score): (usize, f32)| Scored { item: ItemIdx(place as u32 + 1), score };
         let all: Vec<Scored> = scores.into_iter().enumerate().map(scored).collect();
         let near: Vec<Scored> = all.into_iter().filter(|scored| scored.score > 0.0).collect();
-        best_of(near.into_iter(), k, |other| other == item)
+        best_of(near.into_iter(), k, falling, |other| other.item == item)
     }
 
     fn because(&self, history: &History, item: ItemIdx) -> Reason {

@@ -165,20 +165,33 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
+    /// The models that are to be fitted, those that others are made of among them.
+    pub fn fitted(&self) -> impl Iterator<Item = &str> {
+        let is_mixed = self.models.iter().any(|name| name == "lambda_mart");
+        let parts = self.lambda_mart.models.iter().filter(move |_| is_mixed);
+        self.models.iter().chain(parts).map(String::as_str)
+    }
+
     /// What the sequence models that are to be fitted want to know of the items.
     pub fn inputs(&self) -> Inputs {
         let mut wanted = Inputs::default();
-        let all = [
-            ("gru4rec", self.gru4rec.inputs),
-            ("bert4rec", self.bert4rec.inputs),
-            ("sasrec", self.sasrec.inputs),
-        ];
-        for (_, own) in all.iter().filter(|(name, _)| self.models.iter().any(|model| model == name)) {
+        for own in self.fitted().filter_map(|name| self.item_inputs(name)) {
             wanted.text |= own.text;
             wanted.category |= own.category;
             wanted.price_band |= own.price_band;
         }
         wanted
+    }
+
+    /// What a sequence model wants to know of the items, for its inputs and its augmentation.
+    pub(crate) fn item_inputs(&self, name: &str) -> Option<Inputs> {
+        let (inputs, augmentation) = match name {
+            "gru4rec" => (self.gru4rec.inputs, self.gru4rec.augmentation),
+            "bert4rec" => (self.bert4rec.inputs, self.bert4rec.augmentation),
+            "sasrec" => (self.sasrec.inputs, self.sasrec.augmentation),
+            _ => return None,
+        };
+        Some(Inputs { text: inputs.text || augmentation.reads_texts(), ..inputs })
     }
 
     /// Checks what single values cannot: names, and numbers that must not be zero.

@@ -95,6 +95,7 @@ impl ShopData {
         let sides: Vec<&ItemSide> = items.iter().map(|item| said.get(item).unwrap_or(&nothing)).collect();
         let mut hash = Sha256::new();
         hash.update(&self.fingerprint);
+        hash.update((bands as u64).to_le_bytes());
         for (item, side) in items.iter().zip(&sides) {
             for text in [item.as_str(), side.category.as_deref().unwrap_or_default()] {
                 hash.update((text.len() as u64).to_le_bytes());

@@ -108,12 +108,16 @@ pub(crate) fn settings(name: &str, config: &TrainConfig) -> Value {
     }
 }
 
-/// The same with those of the models that it is made of: what the fitted model depends on.
+/// The same with those of the models that it is made of, and how what it reads of the items was made: what the fitted
+/// model depends on.
 pub(crate) fn whole_settings(name: &str, config: &TrainConfig) -> Value {
     let mut own = settings(name, config);
     if name == "lambda_mart" {
         let parts = config.lambda_mart.models.iter();
-        own["parts"] = parts.map(|part| (part.clone(), settings(part, config))).collect();
+        own["parts"] = parts.map(|part| (part.clone(), whole_settings(part, config))).collect();
+    }
+    if config.item_inputs(name).is_some_and(|inputs| inputs.has_sides()) {
+        own["item_sides"] = json!(config.item_sides);
     }
     own
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use qhatu_features::Declarations;
 use qhatu_registry::Registry;
-use qhatu_schema::{ItemId, Money};
+use qhatu_schema::{Currency, ItemId, Money};
 use qhatu_store::{Catalogue, Documents, EventLog, Lake, Paths, open_documents, open_event_log};
 use qhatu_text::{LatentSemantics, TextEncoder};
-use qhatu_train::{ItemSide, OPTIONAL, Place, ShopData};
+use qhatu_train::{ItemSide, OPTIONAL, Place, ShopData, TrainError};
 
 use crate::config::Project;
 use crate::fault::Fault;
@@ -58,21 +58,27 @@ impl Shop {
     }
 
     /// The data with what the catalogue says of the items, as far as a model that is to be fitted takes it; of `cold` ones
-    /// too, which nobody bought yet.
+    /// too, which nobody bought yet. Prices are those in the currency that most items have, for amounts of two
+    /// currencies have no order.
     pub(crate) fn with_sides(&self, data: ShopData, cold: bool) -> Result<ShopData, Fault> {
         let config = &self.project.config.train;
         let (wanted, folder) = (config.inputs(), &config.text_neighbours.model);
-        let reads_titles = config.models.iter().any(|name| OPTIONAL.contains(&name.as_str()));
-        let text = wanted.text || (reads_titles && !folder.is_empty());
+        let reads_titles = config.fitted().any(|name| OPTIONAL.contains(&name));
+        if reads_titles && folder.is_empty() {
+            return Err(TrainError::NoItemVectors.into());
+        }
+        let text = wanted.text || reads_titles;
         if !(text || wanted.category || wanted.price_band) {
             return Ok(data);
         }
         let mut items = self.catalogue().items()?;
         items.retain(|item| cold || data.vocabulary.idx(&item.item_id).is_some());
+        let currency = most_frequent(items.iter().filter_map(|item| Some(item.price?.currency)));
         let mut said: BTreeMap<ItemId, ItemSide> = BTreeMap::new();
         for item in &items {
             let category = item.category.clone().filter(|_| wanted.category);
-            let price = item.price.filter(|_| wanted.price_band).map(Money::units);
+            let price = item.price.filter(|price| wanted.price_band && Some(price.currency) == currency);
+            let price = price.map(Money::units);
             let side = ItemSide { vector: Vec::new(), category, price };
             if text || side.category.is_some() || side.price.is_some() {
                 said.insert(item.item_id.clone(), side);
@@ -118,6 +124,13 @@ impl Shop {
             code_version: CODE_VERSION.to_owned(),
         }
     }
+}
+
+/// The currency that is there most often; of several the first by its letters.
+fn most_frequent(currencies: impl Iterator<Item = Currency>) -> Option<Currency> {
+    let mut counts: BTreeMap<Currency, usize> = BTreeMap::new();
+    currencies.for_each(|currency| *counts.entry(currency).or_default() += 1);
+    counts.into_iter().rev().max_by_key(|(_, count)| *count).map(|(currency, _)| currency)
 }
 
 /// The built-in features and the shop's own.

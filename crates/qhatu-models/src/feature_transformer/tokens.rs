@@ -29,7 +29,7 @@ pub(super) enum Feature {
 impl Feature {
     fn of(values: &[f64], category: bool, bins: usize) -> Result<Self, ModelError> {
         let mut known: Vec<f32> =
-            values.iter().filter(|value| value.is_finite()).map(|value| *value as f32).collect();
+            values.iter().map(|value| *value as f32).filter(|value| value.is_finite()).collect();
         if category {
             let largest = known.iter().copied().fold(-1.0, f32::max);
             let count = (largest + 1.0) as usize;

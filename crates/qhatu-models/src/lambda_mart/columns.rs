@@ -121,15 +121,15 @@ impl Candidates {
         let mut scores = vec![0.0; parts.len() * (items.len() + 1)];
         let mut found: Vec<ItemIdx> = Vec::new();
         let mut ranks: Vec<FxHashMap<ItemIdx, f32>> = Vec::with_capacity(parts.len());
+        let mut bounds = Vec::with_capacity(parts.len());
         for (part, scores) in parts.iter().zip(scores.chunks_mut(items.len() + 1)) {
             part.score(history, scores);
             // What a part knows nothing of stands lowest.
             let floor = scores[1..].iter().copied().fold(f32::INFINITY, f32::min);
             let best = top_k(scores, retrieve, |item| scores[item.row()] <= floor);
+            bounds.push((floor, best.first().map_or(floor, |scored| scored.score)));
             found.extend(best.iter().map(|scored| scored.item));
-            ranks.push(
-                best.iter().zip(1_u16..).map(|(scored, rank)| (scored.item, f32::from(rank))).collect(),
-            );
+            ranks.push(best.iter().zip(1_u32..).map(|(scored, rank)| (scored.item, rank as f32)).collect());
         }
         let shopper = Shopper::new(history, items.len());
         match only {
@@ -138,12 +138,11 @@ impl Candidates {
         }
         found.sort_unstable();
         found.dedup();
-        let bests: Vec<f32> = scores.chunks(items.len() + 1).map(|scores| best(&scores[1..])).collect();
         let mut rows = Vec::with_capacity(found.len() * width(parts.len()));
         for &item in &found {
-            for ((scores, ranks), best) in scores.chunks(items.len() + 1).zip(&ranks).zip(&bests) {
+            for ((scores, ranks), bounds) in scores.chunks(items.len() + 1).zip(&ranks).zip(&bounds) {
                 let score = scores[item.row()];
-                rows.extend([score, share(score, *best), ranks.get(&item).copied().unwrap_or(f32::NAN)]);
+                rows.extend([score, share(score, *bounds), ranks.get(&item).copied().unwrap_or(f32::NAN)]);
             }
             rows.extend(shopper.columns(item));
             rows.extend([items.sold[item.row()], items.lately[item.row()]]);
@@ -178,12 +177,12 @@ pub(super) fn columns(rows: &[f32], width: usize) -> Vec<Vec<f64>> {
     (0..width).map(column).collect()
 }
 
-fn best(scores: &[f32]) -> f32 {
-    scores.iter().copied().fold(f32::NEG_INFINITY, f32::max)
-}
-
-/// What a score is beside the best: a share, and of logarithms, which lie below zero, a ratio of what they stand for.
-fn share(score: f32, best: f32) -> f32 {
+/// What a score is beside the best: a share, and of logarithms, which lie below zero, a ratio of what they stand for;
+/// missing where a part says the same of all items.
+fn share(score: f32, (floor, best): (f32, f32)) -> f32 {
+    if best <= floor {
+        return f32::NAN;
+    }
     if best > 0.0 { score / best } else { (score - best).exp() }
 }
 

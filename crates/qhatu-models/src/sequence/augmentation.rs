@@ -5,7 +5,7 @@
 //!   orders and times of the shopper;
 //! * crop: a random stretch of its orders, at least half of them (Xie et al., "Contrastive Learning for Sequential
 //!   Recommendation", ICDE 2022);
-//! * reorder: the orders of a random stretch, at most half of them, change places (the same);
+//! * reorder: the orders of a random stretch, half of them, change places (the same); one or two orders stay as they are;
 //! * insert: behind an item another one of those that are bought by the same shoppers, or read like it (Liu et al.,
 //!   "Contrastive Self-supervised Sequential Recommendation with Robust Augmentation", 2021).
 //!
@@ -66,6 +66,11 @@ impl Augmentation {
             ("augmentation.insert_prob", self.insert_prob),
             ("augmentation.synthetic_prob", self.synthetic_prob),
         ]
+    }
+
+    /// Whether it wants vectors of the items' texts.
+    pub fn reads_texts(&self) -> bool {
+        self.insert_prob > 0.0 && self.insert == Similar::Text
     }
 
     fn is_off(&self) -> bool {

@@ -31,7 +31,8 @@ impl<'a> Checkpoint<'a> {
     pub(super) fn new(path: Option<&'a Path>, data: &Interactions, settings: &Settings, seed: u64) -> Self {
         let purchases: usize = data.sequences.iter().map(|sequence| sequence.items.len()).sum();
         let about = (data.items(), data.sequences.len(), purchases, data.until);
-        let sides = settings.inputs.has_sides().then(|| data.sides.fingerprint());
+        let reads = settings.inputs.has_sides() || settings.augmentation.reads_texts();
+        let sides = reads.then(|| data.sides.fingerprint());
         let stamp = json!({ "config": settings, "seed": seed, "data": about, "sides": sides }).to_string();
         Self { model: settings.name, path, stamp }
     }

@@ -58,7 +58,7 @@ impl Default for Inputs {
 
 impl Inputs {
     /// Whether anything beside the item's own vector is wanted.
-    pub(super) fn has_sides(&self) -> bool {
+    pub fn has_sides(&self) -> bool {
         self.text || self.category || self.price_band
     }
 }

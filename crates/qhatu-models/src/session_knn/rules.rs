@@ -45,7 +45,7 @@ pub enum Places {
     Moments,
 }
 
-/// Everything.
+/// What a model's settings come to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rules {
     /// Most recent sessions that are looked at for each item.

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 
 use qhatu_schema::ItemIdx;
 
-use crate::recommender::Scored;
+use crate::recommender::{Scored, best_of};
 
 /// A session that votes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -145,24 +145,11 @@ impl Scratch {
 
     /// The `k` most similar sessions met, best first.
     pub(super) fn best(&self, k: usize) -> Vec<Neighbour> {
-        let mut best: Vec<Neighbour> = Vec::with_capacity(2 * k.min(self.met.len()) + 1);
-        let mut bar: Option<Neighbour> = None;
-        for &session in self.met.iter().filter(|_| k > 0) {
+        let met = self.met.iter().map(|&session| {
             let Seen { similarity, latest, .. } = self.seen[session as usize];
-            let candidate = Neighbour { session, similarity, latest };
-            if bar.is_some_and(|bar| Neighbour::order(&bar, &candidate).is_lt()) {
-                continue;
-            }
-            best.push(candidate);
-            if best.len() >= 2 * k {
-                best.select_nth_unstable_by(k - 1, Neighbour::order);
-                best.truncate(k);
-                bar = best.last().copied();
-            }
-        }
-        best.sort_unstable_by(Neighbour::order);
-        best.truncate(k);
-        best
+            Neighbour { session, similarity, latest }
+        });
+        best_of(met, k, Neighbour::order, |_| false)
     }
 }
 

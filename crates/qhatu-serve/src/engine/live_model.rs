@@ -82,11 +82,11 @@ impl LiveModel {
 
     /// Touches what a first request would touch, so that the first shopper does not wait for it.
     fn warm(&self) {
-        let mut scores = vec![0.0; self.number_of.len()];
         let items: Vec<ItemIdx> = (1..self.number_of.len().min(8)).map(|idx| ItemIdx(idx as u32)).collect();
         let times = vec![0; items.len()];
         for _ in 0..3 {
-            self.recommender.score(&History { items: &items, times: &times, now: 0 }, &mut scores);
+            let history = History { items: &items, times: &times, now: 0 };
+            self.recommender.recommend_because(&history, 10, &|_| false);
         }
         if let Some(&item) = items.first() {
             self.recommender.similar_items(item, 10);

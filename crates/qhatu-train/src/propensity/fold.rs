@@ -61,6 +61,15 @@ impl Folds {
         self.rows(|own| scored.contains(&own) && if self.in_time { own < fold } else { own != fold })
     }
 
+    /// How rows were set aside, in words.
+    pub(super) fn protocol(&self, seed: u64) -> String {
+        let Self { count, in_time, .. } = self;
+        match in_time {
+            true => format!("{count} windows one after another, each foretold from those before it"),
+            false => format!("{count} stratified folds, seed {seed}"),
+        }
+    }
+
     /// Number of folds.
     pub(super) fn count(&self) -> usize {
         self.count

@@ -29,6 +29,8 @@ pub struct FoldFigures {
 /// How good the model is, on rows that it never saw.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PropensityReport {
+    /// How rows were set aside, in words.
+    pub protocol: String,
     /// What was asked for.
     pub config: PropensityConfig,
     /// How each column was prepared.
@@ -116,7 +118,7 @@ impl<'a> Task<'a> {
         config.check()?;
         let rows = examples.labels.len();
         let positives = examples.labels.iter().filter(|label| **label).count();
-        if positives.min(rows - positives) < config.folds {
+        if examples.periods.is_empty() && positives.min(rows - positives) < config.folds {
             return Err(TrainError::FewLabels { positives, rows, folds: config.folds });
         }
         check_windows(examples)?;
@@ -222,6 +224,7 @@ impl<'a> Task<'a> {
         let labels: Vec<bool> = rows.iter().map(|row| labels[*row]).collect();
         let threshold = threshold_by_cost(&told, &labels, self.config.cost)?;
         Ok(PropensityReport {
+            protocol: folds.protocol(self.config.seed),
             config: self.config.clone(),
             recipes: self.recipes.to_vec(),
             over_folds: over_folds(&figures),

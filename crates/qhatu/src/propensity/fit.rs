@@ -44,13 +44,13 @@ pub(crate) struct Args {
     #[arg(long, value_delimiter = ',')]
     leave_out: Vec<String>,
     /// Columns of numbers that only name something, with commas between.
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', conflicts_with = "shoppers")]
     categories: Vec<String>,
     /// How a column is prepared, as COLUMN=number, mean, standard, min_max, label or one_hot.
     #[arg(long, value_name = "COLUMN=RECIPE", value_parser = recipe)]
     recipe: Vec<(String, Recipe)>,
     /// Folds that judge.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, conflicts_with = "shoppers")]
     folds: usize,
     /// Seed of everything random.
     #[arg(long, default_value_t = 42)]

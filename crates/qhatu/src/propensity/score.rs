@@ -30,7 +30,7 @@ pub(crate) struct Args {
     #[arg(long)]
     dir: Option<PathBuf>,
     /// Columns of numbers that only name something, as when fitting.
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', conflicts_with = "shoppers")]
     categories: Vec<String>,
     /// Write the answers as Parquet instead of printing them.
     #[arg(long)]

@@ -73,7 +73,7 @@ fn register(
         run_id: run.id,
         data_fingerprint,
         code_version: CODE_VERSION.to_owned(),
-        protocol: format!("{} stratified folds, seed {}", report.config.folds, report.config.seed),
+        protocol: report.protocol.clone(),
         metrics,
         baselines: BTreeMap::new(),
     };
