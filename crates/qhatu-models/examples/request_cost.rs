@@ -50,7 +50,7 @@ fn cost(model: &dyn Recommender, length: usize, random: &mut Xoshiro256PlusPlus)
         let mut items: Vec<ItemIdx> = (0..length).map(item).collect();
         items.extend_from_within(..length / 5);
         let times: Vec<i64> = (0..items.len() as i64).map(|place| place / 10 * DAY).collect();
-        let history = History { items: &items, times: &times, now: times[items.len() - 1] + 10 * DAY };
+        let history = History::bought(&items, &times, times[items.len() - 1] + 10 * DAY);
         let mut list = Vec::new();
         let begun = Instant::now();
         model.score(&history, &mut scores);

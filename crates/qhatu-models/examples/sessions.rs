@@ -140,7 +140,7 @@ fn interactions(sessions: &[Session], items: u32) -> Result<Interactions, Box<dy
 fn ask(model: &dyn Recommender, items: &[ItemIdx], k: usize) -> Vec<ItemIdx> {
     let now = SPAN + items.len() as i64;
     let times: Vec<i64> = (SPAN..now).collect();
-    let best = model.recommend(&History { items, times: &times, now }, k, &|_| false);
+    let best = model.recommend(&History::bought(items, &times, now), k, &|_| false);
     best.iter().map(|scored| scored.item).collect()
 }
 

@@ -252,7 +252,7 @@ fn check(config: &Config) -> Result<(), ModelError> {
 }
 
 fn bought(sequence: &Sequence, until: i64, items: usize, config: &Config) -> Row {
-    let history = History { items: &sequence.items, times: &sequence.times, now: until };
+    let history = History::bought(&sequence.items, &sequence.times, until);
     weighed(history.known(items), until, config)
 }
 
@@ -455,7 +455,7 @@ mod tests {
     fn shares_of_the_history_add_up_to_the_score_and_the_largest_is_the_reason() {
         let data = shop(&[(0, 1), (0, 2), (1, 1), (1, 2), (1, 3), (2, 4), (2, 5), (3, 5), (3, 4), (4, 1)]);
         let model = Als::fit(&data, &CONFIG, 7).expect("sound settings");
-        let history = History { items: &[ItemIdx(1), ItemIdx(4), ItemIdx(1)], times: &[5, 6, 7], now: 8 };
+        let history = History::bought(&[ItemIdx(1), ItemIdx(4), ItemIdx(1)], &[5, 6, 7], 8);
         let mut scores = vec![0.0; 7];
         model.score(&history, &mut scores);
         let (system, row) = model.system(&history).expect("known items");
@@ -491,7 +491,7 @@ mod tests {
             let model = Als::new(config, gram(&factors, &config), factors);
             let items: Vec<ItemIdx> = items.into_iter().map(ItemIdx).collect();
             let times = vec![0; items.len()];
-            let history = History { items: &items, times: &times, now: 1 };
+            let history = History::bought(&items, &times, 1);
             let barred = |item: ItemIdx| item.0 % 7 == out;
             let want = recommender::plainly(&model, &history, k, &barred);
             prop_assert_eq!(model.recommend(&history, k, &barred), want);

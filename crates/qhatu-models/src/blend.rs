@@ -300,7 +300,7 @@ mod tests {
         model
     }
 
-    const TWO: History = History { items: &[ItemIdx(3), ItemIdx(5)], times: &[0, 1], now: 2 };
+    const TWO: History = History::bought(&[ItemIdx(3), ItemIdx(5)], &[0, 1], 2);
 
     fn scores(model: &Blend, history: &History) -> Vec<f32> {
         let mut scores = vec![f32::NAN; model.catalogue_size() + 1];
@@ -351,7 +351,7 @@ mod tests {
     #[test]
     fn a_new_shopper_gets_what_is_popular_lately() {
         let (model, mut recent) = (learned(1), vec![0.0; 11]);
-        let nobody = History { items: &[], times: &[], now: 0 };
+        let nobody = History::bought(&[], &[], 0);
         model.recent.score(&nobody, &mut recent);
         assert_eq!(scores(&model, &nobody), recent);
         assert_eq!(model.because(&nobody, ItemIdx(3)), Reason::PopularRecently);
@@ -359,7 +359,7 @@ mod tests {
 
     #[test]
     fn what_was_bought_is_the_reason_before_anything_else() {
-        let history = History { items: &[ItemIdx(3), ItemIdx(5), ItemIdx(3)], times: &[4, 5, 6], now: 9 };
+        let history = History::bought(&[ItemIdx(3), ItemIdx(5), ItemIdx(3)], &[4, 5, 6], 9);
         assert_eq!(learned(1).because(&history, ItemIdx(3)), Reason::BoughtBefore { times: 2, last: 6 });
     }
 

@@ -304,7 +304,7 @@ mod tests {
         let items: Vec<ItemIdx> = items.iter().copied().map(ItemIdx).collect();
         let times: Vec<i64> = (0..items.len() as i64).map(|minute| 99 * DAY + minute * 60_000).collect();
         let now = 99 * DAY + items.len() as i64 * 60_000;
-        model.recommend(&History { items: &items, times: &times, now }, 1, &|_| false)[0].item.0
+        model.recommend(&History::bought(&items, &times, now), 1, &|_| false)[0].item.0
     }
 
     #[test]
@@ -322,7 +322,7 @@ mod tests {
         let model = LambdaMart::fit(&walks(3), &config(), 1, part).expect("sound settings");
         assert!(!model.is_learned());
         // Second by sales at most, but first of those that follow.
-        let history = History { items: &[ItemIdx(5), ItemIdx(6)], times: &[0, 60_000], now: 120_000 };
+        let history = History::bought(&[ItemIdx(5), ItemIdx(6)], &[0, 60_000], 120_000);
         let list = model.recommend(&history, 3, &|_| false);
         assert!(list.iter().any(|scored| scored.item == ItemIdx(7)), "{list:?}");
     }
@@ -386,7 +386,7 @@ mod tests {
     #[test]
     fn reasons_are_those_of_the_part_that_speaks_loudest() {
         let model = LambdaMart::fit(&walks(40), &config(), 1, part).expect("sound settings");
-        let history = History { items: &[ItemIdx(5), ItemIdx(6)], times: &[0, 60_000], now: 120_000 };
+        let history = History::bought(&[ItemIdx(5), ItemIdx(6)], &[0, 60_000], 120_000);
         assert_eq!(model.because(&history, ItemIdx(7)), Reason::OftenBoughtAfter { item: ItemIdx(6) });
         assert_eq!(model.because(&history, ItemIdx(5)), Reason::BoughtBefore { times: 1, last: 0 });
         assert_eq!(model.because(&history, ItemIdx(1)), Reason::Popular);

@@ -3,6 +3,7 @@
 //! All of them learn from [`Interactions`] and answer a [`History`] with a score for every item of
 //! the catalogue. A model never sees who asks: a shopper is what they did.
 
+mod act;
 pub mod als;
 pub mod bert4rec;
 pub mod blend;
@@ -35,6 +36,7 @@ pub mod trees;
 pub mod vmis_knn;
 pub mod vstan;
 
+pub use act::Act;
 pub use error::ModelError;
 pub use interactions::{Interactions, Purchase, Sequence, Vocabulary};
 pub use item_sides::{ItemSides, ItemVectors, Labels, category_path, price_bands};

@@ -55,7 +55,7 @@ impl OwnFrequency {
 
     fn with(config: Config, behind: RecentPopularity) -> Self {
         let mut scores = vec![0.0; behind.catalogue_size() + 1];
-        behind.score(&History { items: &[], times: &[], now: 0 }, &mut scores);
+        behind.score(&History::bought(&[], &[], 0), &mut scores);
         scores.iter_mut().for_each(|score| *score *= BEHIND);
         Self { config, scores, behind }
     }

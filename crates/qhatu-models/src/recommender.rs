@@ -4,11 +4,12 @@ use std::cell::RefCell;
 use std::cmp::Ordering;
 
 use qhatu_nn::tensor_file::TensorFile;
-use qhatu_schema::ItemIdx;
+use qhatu_schema::{Department, ItemIdx};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::DAY_MS;
+use crate::act::Act;
 use crate::error::{ModelError, misfit};
 use crate::{
     als, bert4rec, blend, decayed_markov, ease, gru4rec, item_knn, lambda_mart, own_frequency, popularity,
@@ -18,15 +19,24 @@ use crate::{
 /// What is known of a shopper when they ask. Empty for one who is new.
 #[derive(Debug, Clone, Copy)]
 pub struct History<'a> {
-    /// What they bought, oldest first.
+    /// What they bought or showed interest in, oldest first.
     pub items: &'a [ItemIdx],
     /// When, in milliseconds; as long as `items`.
     pub times: &'a [i64],
+    /// What they did with each; empty where they bought all of them, else as long as `items`.
+    pub acts: &'a [Act],
+    /// Where they live, as far as that is known.
+    pub department: Option<Department>,
     /// The moment of asking.
     pub now: i64,
 }
 
-impl History<'_> {
+impl<'a> History<'a> {
+    /// The history of somebody who bought all of these, and of whom nothing else is known.
+    pub const fn bought(items: &'a [ItemIdx], times: &'a [i64], now: i64) -> Self {
+        Self { items, times, acts: &[], department: None, now }
+    }
+
     /// Item and time of each purchase that a catalogue of `size` items knows, oldest first. Lists of
     /// unequal length end with the shorter one.
     pub(crate) fn known(&self, size: usize) -> impl DoubleEndedIterator<Item = (ItemIdx, i64)> + '_ {

@@ -411,7 +411,7 @@ mod tests {
         ) {
             let items: Vec<ItemIdx> = items.into_iter().map(ItemIdx).collect();
             let times: Vec<i64> = (0..items.len() as i64).map(|place| place / 2 * 86_400_000).collect();
-            let history = History { items: &items, times: &times, now: 40 * 86_400_000 };
+            let history = History::bought(&items, &times, 40 * 86_400_000);
             let small = sasrec::Config { hidden_size: 16, intermediate_size: 16, ..Default::default() };
             assert_list_is_plain(&model(small, seed, bought), &history, (k, out));
             let plain = sasrec::Config { repeats: false, trend: false, ..small };
@@ -439,7 +439,7 @@ mod tests {
         let wide = sasrec::Config { hidden_size: 514, num_hidden_layers: 1, ..Default::default() };
         let model = model(wide, 1, 9);
         assert!(model.index.is_none());
-        let history = History { items: &[ItemIdx(3)], times: &[0], now: 1 };
+        let history = History::bought(&[ItemIdx(3)], &[0], 1);
         assert_list_is_plain(&model, &history, (10, 3));
     }
 }

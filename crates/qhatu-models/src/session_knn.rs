@@ -317,7 +317,8 @@ impl<C: SessionKnnConfig> Recommender for SessionKnn<C> {
     }
 
     fn similar_items(&self, item: ItemIdx, k: usize) -> Vec<Scored> {
-        let history = History { items: &[item], times: &[0], now: 0 };
+        let items = [item];
+        let history = History::bought(&items, &[0], 0);
         let mut near = self.recommend(&history, k, &|other| other == item);
         near.retain(|scored| scored.score > 0.0);
         near

@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn an_item_that_nobody_bought_is_found_by_its_title() {
-        let history = History { items: &[ItemIdx(1)], times: &[1], now: 1 };
+        let history = History::bought(&[ItemIdx(1)], &[1], 1);
         let mut scores = vec![0.0; 5];
         model().score(&history, &mut scores);
         assert!((scores[1] - 1.0).abs() < 1e-6 && (scores[2] - 0.9_f32.sqrt()).abs() < 1e-6);

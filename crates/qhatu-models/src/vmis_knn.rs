@@ -183,8 +183,8 @@ mod tests {
                 let items: Vec<ItemIdx> = items.into_iter().map(ItemIdx).collect();
                 let times = vec![0; items.len()];
                 let mut scores = vec![0.0; ITEMS as usize + 1];
-                model.score(&History { items: &items, times: &times, now: 0 }, &mut scores);
-                let list = model.recommend(&History { items: &items, times: &times, now: 0 }, 5, &|item| item.0 == 3);
+                model.score(&History::bought(&items, &times, 0), &mut scores);
+                let list = model.recommend(&History::bought(&items, &times, 0), 5, &|item| item.0 == 3);
                 let mut whole = crate::recommender::top_k(&scores, 5, |item| item.0 == 3);
                 whole.retain(|scored| scored.score > 0.0);
                 prop_assert_eq!(list.iter().filter(|scored| scored.score > 0.0).copied().collect::<Vec<_>>(), whole);

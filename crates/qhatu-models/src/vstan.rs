@@ -304,7 +304,7 @@ mod tests {
             let items: Vec<ItemIdx> = own.iter().copied().map(ItemIdx).collect();
             let times: Vec<i64> = (0..items.len() as i64).collect();
             let mut scores = vec![0.0; ITEMS as usize + 1];
-            model.score(&History { items: &items, times: &times, now: 99 }, &mut scores);
+            model.score(&History::bought(&items, &times, 99), &mut scores);
             // Sums are those of the formula but for what is constant within a query.
             let naive = naive(&sessions, &config, &own);
             let best = naive.iter().copied().fold(0.0, f64::max);
@@ -321,7 +321,7 @@ mod tests {
         let sessions = [vec![1, 2], vec![1, 3], vec![4, 1, 5, 6, 7]];
         let config = Config { k: 1, lambda_snh: 1.0, ..Config::default() };
         let model = Vstan::fit(&visits(&sessions), &config).expect("sound settings");
-        let list = model.recommend(&History { items: &[ItemIdx(1)], times: &[0], now: 1 }, 9, &|_| false);
+        let list = model.recommend(&History::bought(&[ItemIdx(1)], &[0], 1), 9, &|_| false);
         let mut found: Vec<u32> = list.iter().map(|scored| scored.item.0).collect();
         found.sort_unstable();
         // The youngest is longer, yet a day counts more than a length.

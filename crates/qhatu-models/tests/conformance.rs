@@ -317,13 +317,12 @@ fn the_missing_square_of_the_checkerboard_comes_first() {
             if missing % 2 != sequence.user.0 % 2 {
                 continue;
             }
-            let history = History { items: &sequence.items, times: &sequence.times, now: data.until };
+            let history = History::bought(&sequence.items, &sequence.times, data.until);
             let list = top_k(&scores(&*model, &history), 1, |item| sequence.items.contains(&item));
             assert_eq!(list[0].item, ItemIdx(missing), "{name}, shopper {}", sequence.user.0);
         }
         let kind = [ItemIdx(2), ItemIdx(4)];
-        let list =
-            top_k(&scores(&*model, &History { items: &kind, times: &[0, DAY], now: 2 * DAY }), 10, |_| false);
+        let list = top_k(&scores(&*model, &History::bought(&kind, &[0, DAY], 2 * DAY)), 10, |_| false);
         let other_kind = |scored: &&Scored| scored.score > 0.0 && scored.item.0 % 2 == 1;
         assert_eq!(list.iter().find(other_kind), None, "{name}");
         assert_eq!(list[0].item.0 % 2, 0, "{name}");
@@ -337,10 +336,10 @@ fn every_score_is_a_number_whatever_the_history() {
         let long: Vec<ItemIdx> = (0..5000).map(|place| ItemIdx(place % (ITEMS + 2))).collect();
         let times: Vec<i64> = (0..5000).collect();
         let histories = [
-            History { items: &[], times: &[], now: 0 },
-            History { items: &far, times: &[i64::MIN, i64::MAX, 0, 7], now: i64::MIN },
-            History { items: &far, times: &[1], now: i64::MAX },
-            History { items: &long, times: &times, now: 6000 },
+            History::bought(&[], &[], 0),
+            History::bought(&far, &[i64::MIN, i64::MAX, 0, 7], i64::MIN),
+            History::bought(&far, &[1], i64::MAX),
+            History::bought(&long, &times, 6000),
         ];
         for history in &histories {
             let scores = scores(model, history);
@@ -360,9 +359,8 @@ fn many_at_once_is_one_by_one() {
     each(|name, _, model| {
         let items: Vec<ItemIdx> = (1..=20).map(ItemIdx).collect();
         let times: Vec<i64> = (0..20).map(|place| place * DAY).collect();
-        let histories: Vec<History> = (0..20)
-            .map(|end| History { items: &items[..end], times: &times[..end], now: 30 * DAY })
-            .collect();
+        let histories: Vec<History> =
+            (0..20).map(|end| History::bought(&items[..end], &times[..end], 30 * DAY)).collect();
         let mut batch = vec![0.0; histories.len() * (ITEMS as usize + 1)];
         model.score_batch(&histories, &mut batch);
         let single: Vec<f32> = histories.iter().flat_map(|history| scores(model, history)).collect();
@@ -373,7 +371,7 @@ fn many_at_once_is_one_by_one() {
 #[test]
 fn lists_hold_what_may_be_in_them_and_no_more_than_there_is() {
     each(|name, _, model| {
-        let history = History { items: &[ItemIdx(1), ItemIdx(3)], times: &[0, 1], now: 2 };
+        let history = History::bought(&[ItemIdx(1), ItemIdx(3)], &[0, 1], 2);
         let scores = scores(model, &history);
         let all = top_k(&scores, 1000, |_| false);
         assert_eq!(all.len(), ITEMS as usize, "{name}");
@@ -403,7 +401,7 @@ fn a_list_is_the_same_however_it_is_asked() {
     each(|name, _, model| {
         for known in [&[][..], &[ItemIdx(1)], &[ItemIdx(5), ItemIdx(2), ItemIdx(5), ItemIdx(8)]] {
             let times: Vec<i64> = (0..known.len() as i64).map(|day| day * DAY).collect();
-            let history = History { items: known, times: &times, now: 9 * DAY };
+            let history = History::bought(known, &times, 9 * DAY);
             let barred = |item: ItemIdx| item.0 % 5 == 3;
             let whole = top_k(&scores(model, &history), 7, barred);
             let asked = model.recommend(&history, 7, &barred);
@@ -424,7 +422,7 @@ fn a_model_loaded_again_is_the_same_model() {
         let bytes = model.save().to_bytes().unwrap();
         let loaded = load_model(&TensorFile::from_bytes(&bytes).unwrap()).unwrap();
         assert_eq!(loaded.name(), name);
-        let history = History { items: &[ItemIdx(2), ItemIdx(4)], times: &[0, DAY], now: 3 * DAY };
+        let history = History::bought(&[ItemIdx(2), ItemIdx(4)], &[0, DAY], 3 * DAY);
         assert_eq!(scores(&*loaded, &history), scores(model, &history), "{name}");
         assert_eq!(loaded.because(&history, ItemIdx(6)), model.because(&history, ItemIdx(6)), "{name}");
         assert_eq!(loaded.similar_items(ItemIdx(2), 9), model.similar_items(ItemIdx(2), 9), "{name}");
@@ -482,7 +480,7 @@ fn a_learned_model_overfits_one_batch() {
         for sequence in &data.sequences {
             for known in 1..sequence.items.len() {
                 let (items, times) = (&sequence.items[..known], &sequence.times[..known]);
-                let history = History { items, times, now: sequence.times[known] };
+                let history = History::bought(items, times, sequence.times[known]);
                 let list = top_k(&scores(&*model, &history), 1, |_| false);
                 right += u32::from(list[0].item == sequence.items[known]);
                 asked += 1;
@@ -543,11 +541,7 @@ fn an_empty_shop_is_no_panic() {
     for (name, fit, _) in MODELS {
         let model = fit(&data);
         assert_eq!(model.catalogue_size(), 0, "{name}");
-        assert_eq!(
-            scores(&*model, &History { items: &[], times: &[], now: 0 }),
-            [f32::NEG_INFINITY],
-            "{name}"
-        );
+        assert_eq!(scores(&*model, &History::bought(&[], &[], 0)), [f32::NEG_INFINITY], "{name}");
         assert!(model.similar_items(ItemIdx(1), 3).is_empty(), "{name}");
     }
 }

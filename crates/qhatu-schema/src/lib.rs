@@ -5,6 +5,7 @@
 
 mod clock;
 pub mod dense;
+mod department;
 pub mod error;
 pub mod event;
 pub mod event_columns;
@@ -16,6 +17,7 @@ pub mod time;
 pub mod user;
 
 pub use dense::{DenseColumn, DenseTable, Labels, NO_INT, NO_TEXT, Texts};
+pub use department::Department;
 pub use error::ErrorKind;
 pub use event::{Event, EventKind, PurchaseState};
 pub use event_columns::{EventColumns, Lists};

@@ -53,7 +53,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let version = registry.register("recommender", new, &parts, Timestamp::from_millis(0))?;
         let (items, times) = ([ItemIdx(3), ItemIdx(5), ItemIdx(5)], [0, 1, 2]);
         let mut scores = vec![0.0; model.catalogue_size() + 1];
-        model.score(&History { items: &items, times: &times, now: 86_400_000 }, &mut scores);
+        model.score(&History::bought(&items, &times, 86_400_000), &mut scores);
         let list: Vec<u32> = top_k(&scores, 5, |_| false).into_iter().map(|scored| scored.item.0).collect();
         expected.insert(version.version, list);
     }

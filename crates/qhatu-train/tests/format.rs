@@ -29,7 +29,7 @@ fn artifacts_of_format_1_open_and_answer_as_they_did() {
         assert_eq!(model.name(), version.new.kind);
         let (items, times) = ([ItemIdx(3), ItemIdx(5), ItemIdx(5)], [0, 1, 2]);
         let mut scores = vec![0.0; model.catalogue_size() + 1];
-        model.score(&History { items: &items, times: &times, now: 86_400_000 }, &mut scores);
+        model.score(&History::bought(&items, &times, 86_400_000), &mut scores);
         let found: Vec<u32> = top_k(&scores, 5, |_| false).into_iter().map(|scored| scored.item.0).collect();
         assert_eq!(found, list, "{}", model.name());
     }

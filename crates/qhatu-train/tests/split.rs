@@ -140,7 +140,8 @@ fn a_title_brings_an_item_that_nobody_bought_into_the_lists() {
     let path = files.find(|path| path.to_string_lossy().contains("text_neighbours")).unwrap();
     let model = load_model(&TensorFile::from_bytes(&fs::read(path).unwrap()).unwrap()).unwrap();
     let bought = data.vocabulary.idx(&item("i3")).unwrap();
-    let history = History { items: &[bought], times: &[0], now: 1 };
+    let items = [bought];
+    let history = History::bought(&items, &[0], 1);
     let first = model.recommend(&history, 1, &|item| item == bought);
     assert_eq!(data.vocabulary.item(first[0].item), Some(&item("a new one")));
 }

@@ -58,7 +58,7 @@ impl<'a> Cases<'a> {
             let place = own.items.len() - if asked == Asked::Test { 1 } else { 2 };
             let (known, times) = (&own.items[..place], &own.times[..place]);
             // Nobody is told when the item came.
-            let history = History { items: known, times, now: times.last().map_or(0, |last| last + 1) };
+            let history = History::bought(known, times, times.last().map_or(0, |last| last + 1));
             for (model, scores) in models.iter().zip(scores.iter_mut()).take(if alone { 1 } else { 2 }) {
                 model.score(&history, scores);
                 probabilities(scores);

@@ -70,8 +70,7 @@ pub(crate) fn judge(
     for sequence in &data.sequences {
         let Some(bought) = future.get(&sequence.user.0) else { continue };
         let known: BTreeSet<ItemIdx> = sequence.items.iter().copied().collect();
-        model
-            .score(&History { items: &sequence.items, times: &sequence.times, now: data.until }, &mut scores);
+        model.score(&History::bought(&sequence.items, &sequence.times, data.until), &mut scores);
         let all = ndcg(&scores, bought, |_| false);
         let new = ndcg(&scores, &(bought - &known), |item| known.contains(&item));
         let few = sequence.orders.last().is_some_and(|last| *last < FEW_ORDERS);

@@ -250,7 +250,7 @@ mod tests {
     fn own_columns_are_what_they_say() {
         let items = [1, 2, 1, 1].map(ItemIdx);
         let times = [0, 0, 20 * DAY, 40 * DAY];
-        let shopper = Shopper::new(&History { items: &items, times: &times, now: 70 * DAY }, 9);
+        let shopper = Shopper::new(&History::bought(&items, &times, 70 * DAY), 9);
         let half = |half: f32| (-70.0 / half).exp2() + (-50.0 / half).exp2() + (-30.0 / half).exp2();
         close(&shopper.own_columns(ItemIdx(1)), &[3.0, half(14.0), half(30.0), half(120.0), 30.0, 1.5, 1.0]);
         let once = (-70.0f32 / 14.0).exp2();
@@ -275,7 +275,7 @@ mod tests {
     fn candidates_are_own_similar_and_offered_items_once_each() {
         let columns = (0..7).map(|item| [item as f32, 0.0, 0.0, 0.0, 1.0, 0.1, 1.0]).collect();
         let items = Items::from_columns(columns, 1);
-        let history = History { items: &[ItemIdx(2)], times: &[0], now: DAY };
+        let history = History::bought(&[ItemIdx(2)], &[0], DAY);
         let similarity = [f32::NEG_INFINITY, 0.0, 0.1, 0.9, 0.8, 0.0, 0.0];
         let candidates = items.candidates(&history, &similarity, 2);
         assert_eq!(candidates.items, [2, 3, 4, 6].map(ItemIdx));
@@ -291,14 +291,14 @@ mod tests {
         let bought: Vec<ItemIdx> = (1..=1000).map(ItemIdx).collect();
         let times: Vec<i64> = (0..1000).map(|day| day * DAY).collect();
         let items = Items::from_columns(vec![[0.0; ITEM_COLUMNS]; 1001], 1);
-        let history = History { items: &bought, times: &times, now: 1000 * DAY };
+        let history = History::bought(&bought, &times, 1000 * DAY);
         let candidates = items.candidates(&history, &[0.0; 1001], 10);
         assert_eq!(candidates.items, bought[1000 - MOST_OWN..]);
     }
 
     #[test]
     fn an_empty_history_gives_missing_values_not_errors() {
-        let shopper = Shopper::new(&History { items: &[], times: &[], now: 0 }, 9);
+        let shopper = Shopper::new(&History::bought(&[], &[], 0), 9);
         close(&shopper.columns, &[f32::NAN, f32::NAN, 0.0]);
     }
 }

@@ -70,7 +70,7 @@ impl TrainingRows {
                 return Self::default();
             }
             let (items_known, times) = (&sequence.items[..known], &sequence.times[..known]);
-            let history = History { items: items_known, times, now: window.start };
+            let history = History::bought(items_known, times, window.start);
             ease.score(&history, scores);
             let candidates = items.candidates(&history, scores, config.retrieve);
             let labels =
@@ -136,7 +136,7 @@ pub(super) mod tests {
         let ease = Ease::fit(&past, &config().ease).expect("a small shop");
         let (mut values, mut labels) = (Vec::new(), Vec::new());
         for (known, all) in past.sequences.iter().zip(&data.sequences) {
-            let history = History { items: &known.items, times: &known.times, now: window.start };
+            let history = History::bought(&known.items, &known.times, window.start);
             let mut scores = vec![0.0; 11];
             ease.score(&history, &mut scores);
             let candidates = items.candidates(&history, &scores, config().retrieve);

@@ -70,7 +70,7 @@ impl Question<'_> {
         let (known, bought) = self.sequence.items.split_at(self.order.start);
         let bought = &bought[..self.order.len()];
         let times = &self.sequence.times[..known.len()];
-        let history = History { items: known, times, now: self.time() };
+        let history = History::bought(known, times, self.time());
         let candidates = Candidates::new(&history, asking.parts, &asking.items, asking.retrieve);
         let label = |item| f32::from(u8::from(bought.contains(item)));
         let labels: Vec<f32> = candidates.items.iter().map(label).collect();
@@ -116,7 +116,7 @@ impl<'a> Lists<'a> {
             let known = sequence.times.partition_point(|time| *time < shown.time);
             (&sequence.items[..known], &sequence.times[..known])
         });
-        let history = History { items, times, now: shown.time };
+        let history = History::bought(items, times, shown.time);
         let mut seen = shown.impressions(self.until);
         // Candidates stand in the order of their numbers.
         seen.sort_by_key(|impression| impression.item);

@@ -321,14 +321,14 @@ mod tests {
     #[test]
     fn each_item_may_be_a_step_that_names_the_next() {
         let items = [5, 6, 7].map(ItemIdx);
-        let history = History { items: &items, times: &[1, 1, 2], now: 3 };
+        let history = History::bought(&items, &[1, 1, 2], 3);
         let four = settings(Reading::Next(Steps::Items), 4);
         let example = Example::new(&history, 9, &four, true);
         assert_eq!(example.tokens, [QUERY, 5, 6, 7]);
         assert_eq!(example.queries, [Query { place: 3, targets: 0..0 }]);
         let two = settings(Reading::Next(Steps::Items), 2);
         assert_eq!(Example::new(&history, 9, &two, true).tokens, [6, 7]);
-        let nobody = History { items: &[], times: &[], now: 0 };
+        let nobody = History::bought(&[], &[], 0);
         assert_eq!(Example::new(&nobody, 9, &four, true).tokens, [QUERY]);
         let learned = Example::new(&history, 9, &two, false);
         let mut seen = Vec::new();
@@ -346,7 +346,7 @@ mod tests {
     #[test]
     fn steps_know_the_time_since_the_one_before_but_not_where_they_are_hidden() {
         let items = [5, 6, 7].map(ItemIdx);
-        let history = History { items: &items, times: &[0, 0, DAY], now: 3 * DAY };
+        let history = History::bought(&items, &[0, 0, DAY], 3 * DAY);
         let last = BUCKETS as u8 - 1;
         let example = Example::new(&history, 9, &settings(Reading::Next(Steps::Items), 9), true);
         assert_eq!(example.gaps, [0, last, 0, bucket(DAY)]);
@@ -358,7 +358,7 @@ mod tests {
     #[test]
     fn hidden_items_are_named_and_not_seen() {
         let items: Vec<ItemIdx> = (1..=9).map(ItemIdx).collect();
-        let history = History { items: &items, times: &[0; 9], now: 3 };
+        let history = History::bought(&items, &[0; 9], 3);
         let all = settings(Reading::Hidden(0.3), 9);
         let asked = Example::new(&history, 9, &all, true);
         assert_eq!(asked.tokens, [1, 2, 3, 4, 5, 6, 7, 8, 9, QUERY]);
@@ -375,7 +375,7 @@ mod tests {
             hidden += of_epoch.queries.len();
         }
         assert!((170..320).contains(&hidden), "{hidden}");
-        let nobody = Example::new(&History { items: &[], times: &[], now: 0 }, 9, &all, false);
+        let nobody = Example::new(&History::bought(&[], &[], 0), 9, &all, false);
         assert!(nobody.of_epoch(&all, Stream::new(0)).queries.is_empty());
     }
 
@@ -387,7 +387,7 @@ mod tests {
         );
         assert_eq!([0, 7, 8, 16, 100_000].map(|steps| step_bucket(steps, true)), [0, 7, 8, 10, 15]);
         let items = [5, 6, 7].map(ItemIdx);
-        let history = History { items: &items, times: &[1, 1, 2], now: 3 };
+        let history = History::bought(&items, &[1, 1, 2], 3);
         let example = Example::new(&history, 9, &settings(Reading::Hidden(0.5), 9), false);
         let mut pairs = Vec::new();
         example.add_pairs(Distance::Steps, true, &mut pairs);
@@ -400,7 +400,7 @@ mod tests {
     #[test]
     fn baskets_become_tokens_with_a_query_before_each() {
         let items = [5, 6, 7].map(ItemIdx);
-        let history = History { items: &items, times: &[0, 0, DAY], now: 3 * DAY };
+        let history = History::bought(&items, &[0, 0, DAY], 3 * DAY);
         let example = Example::new(&history, 9, &orders(10), true);
         assert_eq!(example.tokens, [QUERY, 5, 6, QUERY, 7, QUERY]);
         assert_eq!(example.times, [0, 0, 0, DAY, DAY, 3 * DAY]);
@@ -410,14 +410,14 @@ mod tests {
         assert_eq!(Example::new(&history, 9, &orders(10), false).tokens, [QUERY, 5, 6, QUERY, 7]);
         let short = Example::new(&history, 9, &orders(2), true);
         assert_eq!(short.tokens, [QUERY, 6, QUERY, 7, QUERY]);
-        let nobody = History { items: &[], times: &[], now: 0 };
+        let nobody = History::bought(&[], &[], 0);
         assert_eq!(Example::new(&nobody, 9, &orders(10), true).tokens, [QUERY]);
     }
 
     #[test]
     fn queries_are_asked_between_orders_and_name_what_comes_within_the_horizon() {
         let items = [5, 6, 7, 8].map(ItemIdx);
-        let history = History { items: &items, times: &[0, 10 * DAY, 20 * DAY, 50 * DAY], now: 60 * DAY };
+        let history = History::bought(&items, &[0, 10 * DAY, 20 * DAY, 50 * DAY], 60 * DAY);
         let example = Example::new(&history, 9, &orders(10), false);
         let named = |example: &Example, query: usize| -> Vec<u32> {
             example.named(&example.queries[query]).collect()
@@ -448,8 +448,7 @@ mod tests {
     #[test]
     fn pairs_are_by_the_time_between() {
         let items = [5, 6].map(ItemIdx);
-        let example =
-            Example::new(&History { items: &items, times: &[0, HOUR_MS], now: 0 }, 9, &orders(10), false);
+        let example = Example::new(&History::bought(&items, &[0, HOUR_MS], 0), 9, &orders(10), false);
         let mut pairs = Vec::new();
         example.add_pairs(Distance::Time, false, &mut pairs);
         assert_eq!(pairs, [0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 0, 0, 2, 2, 0, 0]);

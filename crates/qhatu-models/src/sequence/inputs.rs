@@ -330,7 +330,7 @@ mod tests {
     #[test]
     fn what_nobody_bought_is_found_by_what_is_said_of_it() {
         let data = data();
-        let history = History { items: &[ItemIdx(1), ItemIdx(3)], times: &[0, 1], now: 2 };
+        let history = History::bought(&[ItemIdx(1), ItemIdx(3)], &[0, 1], 2);
         for inputs in [
             ALL,
             Inputs { text: true, ..Inputs::default() },

@@ -164,7 +164,7 @@ mod tests {
 
     fn own() -> Own {
         let items = [2, 1, 2].map(ItemIdx);
-        let history = History { items: &items, times: &[0, 0, 30 * HOUR], now: 90 * HOUR };
+        let history = History::bought(&items, &[0, 0, 30 * HOUR], 90 * HOUR);
         let example = Example::new(
             &history,
             3,
@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn what_is_added_to_one_is_what_a_pack_adds_to_its_last_query() {
         let items = [2, 1, 2].map(ItemIdx);
-        let history = History { items: &items, times: &[0, 0, 30 * HOUR], now: 90 * HOUR };
+        let history = History::bought(&items, &[0, 0, 30 * HOUR], 90 * HOUR);
         let settings = crate::sequence::SequenceConfig::settings(&crate::sasrec::Config::default());
         let example = Example::new(&history, 3, &settings, true);
         let numbers: Vec<f32> = (0..39).map(|place| ((place * 37) % 11) as f32 / 11.0 - 0.5).collect();

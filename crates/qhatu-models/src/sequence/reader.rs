@@ -168,7 +168,7 @@ mod tests {
             let reader = Reader::new(&settings, &parameters);
             let mut room = Room::default();
             for known in [0, 1, 7, 40] {
-                let history = History { items: &items[..known], times: &times[..known], now: 9_000_000_000 };
+                let history = History::bought(&items[..known], &times[..known], 9_000_000_000);
                 let example = Example::new(&history, 70, &settings, true);
                 let mut space = Space::default();
                 network.read(parameters.values(), &[&example], &mut space);

@@ -216,7 +216,7 @@ impl State {
 impl Lesson {
     fn new(data: &Interactions, settings: &Settings) -> Result<Self, ModelError> {
         let example = |sequence: &crate::Sequence| {
-            let history = History { items: &sequence.items, times: &sequence.times, now: data.until };
+            let history = History::bought(&sequence.items, &sequence.times, data.until);
             Example::new(&history, data.items(), settings, false)
         };
         let examples = data.sequences.iter().map(example).collect();
@@ -230,7 +230,7 @@ impl Lesson {
     fn of_epoch(&self, shopper: usize, settings: &Settings, stream: Stream) -> Example {
         let changed = self.augmenter.as_ref().and_then(|own| own.changed(shopper, stream.child(u64::MAX)));
         let Some((items, times)) = changed else { return self.examples[shopper].of_epoch(settings, stream) };
-        let history = History { items: &items, times: &times, now: self.until };
+        let history = History::bought(&items, &times, self.until);
         Example::new(&history, self.cold.len(), settings, false).of_epoch(settings, stream)
     }
 
@@ -257,7 +257,7 @@ fn asked(data: &Interactions, start: i64, settings: &Settings) -> Vec<Asked> {
         }
         let (items, times) = (&sequence.items[..known], &sequence.times[..known]);
         Some(Asked {
-            example: Example::new(&History { items, times, now: start }, data.items(), settings, true),
+            example: Example::new(&History::bought(items, times, start), data.items(), settings, true),
             known: items.iter().copied().collect(),
             bought: sequence.items[known..].iter().copied().collect(),
         })

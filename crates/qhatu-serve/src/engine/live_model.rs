@@ -85,7 +85,7 @@ impl LiveModel {
         let items: Vec<ItemIdx> = (1..self.number_of.len().min(8)).map(|idx| ItemIdx(idx as u32)).collect();
         let times = vec![0; items.len()];
         for _ in 0..3 {
-            let history = History { items: &items, times: &times, now: 0 };
+            let history = History::bought(&items, &times, 0);
             self.recommender.recommend_because(&history, 10, &|_| false);
         }
         if let Some(&item) = items.first() {

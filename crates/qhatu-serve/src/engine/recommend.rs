@@ -407,7 +407,7 @@ fn from_model(context: &Context, sieve: &Sieve) -> Vec<Candidate> {
         return Vec::new();
     }
     let now = context.now.max(times.last().copied().unwrap_or(context.now));
-    let history = History { items: &items, times: &times, now };
+    let history = History::bought(&items, &times, now);
     let barred = |idx: ItemIdx| !model.number(idx).is_some_and(|number| sieve.passes(number));
     let best = model.recommender.recommend_because(&history, context.pool(), &barred);
     // A score of exactly zero says that nothing is known of the item.
