@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use qhatu_schema::{ItemId, ItemIdx, UserIdx};
+use qhatu_schema::{Department, ItemId, ItemIdx, UserIdx};
 use rustc_hash::FxHashMap;
 
 use crate::item_sides::ItemSides;
@@ -105,6 +105,8 @@ pub struct Interactions {
     pub sides: Arc<ItemSides>,
     /// Lists that were shown, oldest first, for models that learn from clicks; those at or after `until` do not count.
     pub shown: Arc<Vec<Shown>>,
+    /// Where shoppers live, by their number, as far as that is known: as their records say now. Empty where no model asks.
+    pub departments: Arc<Vec<Option<Department>>>,
 }
 
 impl Interactions {
@@ -124,7 +126,8 @@ impl Interactions {
         sorted.sort_by_key(|p| (p.user, start(p), p.order, p.time, p.item));
         let by_user = sorted.chunk_by(|a, b| a.user == b.user);
         let sequences = by_user.map(|lines| sequence(lines, start)).collect();
-        Self { vocabulary, sequences, until, sides: Arc::default(), shown: Arc::default() }
+        let (sides, shown, departments) = Default::default();
+        Self { vocabulary, sequences, until, sides, shown, departments }
     }
 
     /// The same with what is said of the items.
@@ -141,6 +144,18 @@ impl Interactions {
         self
     }
 
+    /// The same with where shoppers live, by their number.
+    #[must_use]
+    pub fn with_departments(mut self, departments: Arc<Vec<Option<Department>>>) -> Self {
+        self.departments = departments;
+        self
+    }
+
+    /// Where a shopper lives, as far as that is known.
+    pub fn department(&self, user: UserIdx) -> Option<Department> {
+        self.departments.get(user.0 as usize).copied().flatten()
+    }
+
     /// How many items the vocabulary has.
     pub fn items(&self) -> usize {
         self.vocabulary.len()
@@ -149,8 +164,14 @@ impl Interactions {
     /// Other sequences of the same items.
     #[must_use]
     pub fn of_sequences(&self, sequences: Vec<Sequence>, until: i64) -> Self {
-        let (vocabulary, sides) = (Arc::clone(&self.vocabulary), Arc::clone(&self.sides));
-        Self { vocabulary, sequences, until, sides, shown: Arc::clone(&self.shown) }
+        Self {
+            vocabulary: Arc::clone(&self.vocabulary),
+            sequences,
+            until,
+            sides: Arc::clone(&self.sides),
+            shown: Arc::clone(&self.shown),
+            departments: Arc::clone(&self.departments),
+        }
     }
 
     /// The same as it was known at `until`.

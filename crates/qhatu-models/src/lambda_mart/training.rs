@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use qhatu_schema::ItemIdx;
+use qhatu_schema::{Department, ItemIdx, UserIdx};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
@@ -58,6 +58,7 @@ struct Asking<'a> {
 /// An order with a history.
 struct Question<'a> {
     sequence: &'a Sequence,
+    department: Option<Department>,
     order: Range<usize>,
 }
 
@@ -70,7 +71,7 @@ impl Question<'_> {
         let (known, bought) = self.sequence.items.split_at(self.order.start);
         let bought = &bought[..self.order.len()];
         let times = &self.sequence.times[..known.len()];
-        let history = History::bought(known, times, self.time());
+        let history = History::bought(known, times, self.time()).in_department(self.department);
         let candidates = Candidates::new(&history, asking.parts, &asking.items, asking.retrieve);
         let label = |item| f32::from(u8::from(bought.contains(item)));
         let labels: Vec<f32> = candidates.items.iter().map(label).collect();
@@ -116,7 +117,8 @@ impl<'a> Lists<'a> {
             let known = sequence.times.partition_point(|time| *time < shown.time);
             (&sequence.items[..known], &sequence.times[..known])
         });
-        let history = History::bought(items, times, shown.time);
+        let department = shown.user.and_then(|user| data.department(UserIdx(user)));
+        let history = History::bought(items, times, shown.time).in_department(department);
         let mut seen = shown.impressions(self.until);
         // Candidates stand in the order of their numbers.
         seen.sort_by_key(|impression| impression.item);
@@ -176,11 +178,13 @@ impl Lessons {
 
 /// The latest orders from `start` on that have a history.
 fn questions(data: &Interactions, start: i64, most: usize) -> Vec<Question<'_>> {
-    let of = |sequence| {
-        let orders = Sequence::baskets(sequence).filter(|order| order.start > 0);
-        orders.map(move |order| Question { sequence, order }).filter(|question| question.time() >= start)
-    };
-    let mut questions: Vec<Question> = data.sequences.iter().flat_map(of).collect();
+    let mut questions = Vec::new();
+    for sequence in &data.sequences {
+        let department = data.department(sequence.user);
+        let orders = sequence.baskets().filter(|order| order.start > 0);
+        let all = orders.map(|order| Question { sequence, department, order });
+        questions.extend(all.filter(|question| question.time() >= start));
+    }
     questions.sort_by_key(|question| (question.time(), question.sequence.user.0));
     questions.drain(..questions.len().saturating_sub(most));
     questions
