@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::{Row, Spread};
+use super::{Row, Spread, mean};
 use crate::process;
 
 const DATA: &str = "../shared/data/amazon_beauty";
@@ -14,8 +14,9 @@ const SEEDS: [&str; 3] = ["1", "2", "3"];
 const WIDTH: &str = "128";
 /// NDCG@10 to be reached over all.
 const NDCG: f64 = 0.065;
-/// Settings over those of the papers, for all of the sequences of a data set as sparse as this.
-const SETTINGS: &str = r#""max_length":50,"batch_size":128,"hidden_dropout_prob":0.5,"learning_rate":0.002,"ema_decay":0.99,"patience":3"#;
+/// Settings over those of the papers, for all of the sequences of a data set as sparse as this. Against 1,024 sampled
+/// negatives the validation items are found as well as against all 12,101 items, in a third of the time.
+const SETTINGS: &str = r#""max_length":50,"batch_size":128,"hidden_dropout_prob":0.5,"learning_rate":0.002,"ema_decay":0.99,"patience":3,"objective":"sampled_softmax","negatives":1024"#;
 const TITLES: &str = r#""inputs":{"text":true,"category":true,"id_dropout_prob":0.1}"#;
 
 /// Ways of changing histories in training, and their settings.
@@ -135,16 +136,18 @@ fn read(text: &str) -> Result<Figures, String> {
 
 /// The middle, least and most of a figure over the seeds.
 fn of(found: &[Figures], name: &str) -> Spread {
-    let values: Vec<f64> = found.iter().filter_map(|figures| figures.get(name)).map(|own| own.0).collect();
-    Spread::of(&values)
+    Spread::of(&values(found, name))
+}
+
+fn values(found: &[Figures], name: &str) -> Vec<f64> {
+    found.iter().filter_map(|figures| figures.get(name)).map(|own| own.0).collect()
 }
 
 fn rows(markov: &Figures, ids: &[Figures], titles: &[Figures]) -> Vec<Row> {
     let peer = |name: &str| of(std::slice::from_ref(markov), name);
     let mut rows = Vec::new();
     let overall = of(titles, "mixture");
-    let mean = titles.iter().filter_map(|own| own.get("mixture")).map(|own| own.0).sum::<f64>();
-    let mean = mean / titles.len().max(1) as f64;
+    let mean = mean(&values(titles, "mixture"));
     rows.push(Row {
         what: "mixture of SASRec with titles and the Markov model, all test items".to_owned(),
         goal: format!("≥ {NDCG}, mean of the seeds"),
