@@ -66,7 +66,7 @@ const ASKED: [Asked; 8] = [
 ];
 
 const VSTAN: &str = r#"{"m":1500,"k":100,"max_length":50,"lambda_spw":7.24,"lambda_ipw":3.62,"lambda_inh":3.62,"lambda_snh":80,"lambda_idf":2}"#;
-const STAN: &str = r#"{"m":1500,"k":500,"max_length":50,"lambda_spw":1.81,"weighting_score":"same","lambda_inh":3.62,"lambda_snh":80,"lambda_idf":0}"#;
+const STAN: &str = r#"{"m":1500,"k":500,"max_length":50,"lambda_spw":1.81,"weighting_score":"same","lambda_inh":1.81,"lambda_snh":80,"lambda_idf":0}"#;
 const VS_KNN: &str = r#"{"m":1500,"k":500,"max_length":50,"weighting":"log","similarity":"vec","weighting_score":"log","lambda_inh":0,"lambda_snh":0,"lambda_idf":5}"#;
 
 const SORTED: &str =
