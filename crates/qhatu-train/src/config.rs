@@ -175,7 +175,7 @@ impl TrainConfig {
         self.models.iter().chain(parts).map(String::as_str)
     }
 
-    /// What the sequence models that are to be fitted want to know of the items.
+    /// What the models that are to be fitted want to know of the items.
     pub fn inputs(&self) -> Inputs {
         let mut wanted = Inputs::default();
         for own in self.fitted().filter_map(|name| self.item_inputs(name)) {
@@ -196,12 +196,17 @@ impl TrainConfig {
         self.fitted().any(|name| name == "department_popularity")
     }
 
-    /// What a sequence model wants to know of the items, for its inputs and its augmentation.
+    /// What a model wants to know of the items: a sequence model for its inputs and its augmentation, `lambda_mart` for its
+    /// columns.
     pub(crate) fn item_inputs(&self, name: &str) -> Option<Inputs> {
         let (inputs, augmentation) = match name {
             "gru4rec" => (self.gru4rec.inputs, self.gru4rec.augmentation),
             "bert4rec" => (self.bert4rec.inputs, self.bert4rec.augmentation),
             "sasrec" => (self.sasrec.inputs, self.sasrec.augmentation),
+            "lambda_mart" => {
+                let (category, price_band) = (self.lambda_mart.category, self.lambda_mart.price_band);
+                return Some(Inputs { category, price_band, ..Inputs::default() });
+            }
             _ => return None,
         };
         Some(Inputs { text: inputs.text || augmentation.reads_texts(), ..inputs })

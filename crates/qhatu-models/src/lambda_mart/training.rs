@@ -48,7 +48,7 @@ impl Answered {
     }
 }
 
-/// The parts, and how items sell, as they are while questions are asked.
+/// The parts as they are while questions are asked, and the items, of which each question sees what had sold before it.
 struct Asking<'a> {
     parts: &'a [Part],
     items: Items,
@@ -147,7 +147,7 @@ impl Lessons {
             return Ok(Self::default());
         }
         let parts = fit(&past)?;
-        let asking = Asking { parts: &parts, items: Items::fit(&past), retrieve: config.retrieve };
+        let asking = Asking { parts: &parts, items: Items::fit(data, config), retrieve: config.retrieve };
         let answered = questions.par_iter().filter_map(|question| question.answered(&asking));
         let clicked = lists.shown.par_iter().filter_map(|shown| lists.answered(shown, data, &asking));
         let answered: Vec<Answered> = answered.chain(clicked).collect();
