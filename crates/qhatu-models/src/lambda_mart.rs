@@ -211,6 +211,10 @@ impl Recommender for LambdaMart {
         self.items.len()
     }
 
+    fn reads_acts(&self) -> bool {
+        self.parts.iter().any(|part| part.reads_acts())
+    }
+
     fn score(&self, history: &History, scores: &mut [f32]) {
         recommender::clear(scores, self.catalogue_size());
         for (item, score) in scores.iter_mut().enumerate().skip(1) {
