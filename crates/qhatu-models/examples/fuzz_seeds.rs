@@ -17,10 +17,10 @@ use qhatu_models::sequence::Steps;
 use qhatu_models::trees::{Columns, Target};
 use qhatu_models::{
     Deed, Interactions, Journey, ModelError, Purchase, Recommender, Vocabulary, als, bert4rec, blend,
-    decayed_markov, ease, gru4rec, item_knn, lambda_mart, own_frequency, popularity, recent_popularity,
-    sasrec, text_neighbours, vmis_knn, vstan,
+    decayed_markov, department_popularity, ease, gru4rec, item_knn, lambda_mart, own_frequency, popularity,
+    recent_popularity, sasrec, text_neighbours, vmis_knn, vstan,
 };
-use qhatu_schema::{EventKind, ItemId, ItemIdx};
+use qhatu_schema::{Department, EventKind, ItemId, ItemIdx};
 
 const DAY: i64 = 86_400_000;
 
@@ -78,7 +78,9 @@ fn shop() -> Interactions {
         }
     }
     let names = (1..=6).filter_map(|number| ItemId::new(format!("i{number}")).ok());
-    Interactions::from_purchases(Arc::new(Vocabulary::new(names)), &lines, 40 * DAY)
+    let data = Interactions::from_purchases(Arc::new(Vocabulary::new(names)), &lines, 40 * DAY);
+    // Of every third shopper nobody knows where they live.
+    data.with_departments(Arc::new((0..8).map(|user| Department::try_from(user % 3).ok()).collect()))
 }
 
 /// One that is told what was done with each item.
@@ -118,6 +120,10 @@ fn models(data: &Interactions) -> Result<Vec<Box<dyn Recommender>>, ModelError> 
     Ok(vec![
         Box::new(popularity::Popularity::fit(data, &popularity::Config::default())),
         Box::new(recent_popularity::RecentPopularity::fit(data, &recent_popularity::Config::default())),
+        Box::new(department_popularity::DepartmentPopularity::fit(
+            data,
+            &department_popularity::Config::default(),
+        )?),
         Box::new(own_frequency::OwnFrequency::fit(data, &own_frequency::Config::default())),
         Box::new(decayed_markov::DecayedMarkov::fit(data, &decayed_markov::Config::default())),
         Box::new(item_knn::ItemKnn::fit(data, &item_knn::Config::default())),

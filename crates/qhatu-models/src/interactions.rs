@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use qhatu_schema::{ItemId, ItemIdx, UserIdx};
+use qhatu_schema::{Department, ItemId, ItemIdx, UserIdx};
 use rustc_hash::FxHashMap;
 
 use crate::item_sides::ItemSides;
@@ -109,6 +109,8 @@ pub struct Interactions {
     /// All that shoppers and visits did, for models that read acts; empty where none is to be fitted. What lies at or after
     /// `until` does not count: see [`Interactions::told`].
     pub journeys: Arc<Vec<Journey>>,
+    /// Where shoppers live, by their number, as far as that is known: as their records say now. Empty where no model asks.
+    pub departments: Arc<Vec<Option<Department>>>,
 }
 
 impl Interactions {
@@ -128,8 +130,8 @@ impl Interactions {
         sorted.sort_by_key(|p| (p.user, start(p), p.order, p.time, p.item));
         let by_user = sorted.chunk_by(|a, b| a.user == b.user);
         let sequences = by_user.map(|lines| sequence(lines, start)).collect();
-        let (sides, shown, journeys) = Default::default();
-        Self { vocabulary, sequences, until, sides, shown, journeys }
+        let (sides, shown, departments, journeys) = Default::default();
+        Self { vocabulary, sequences, until, sides, shown, departments, journeys }
     }
 
     /// The same with what is said of the items.
@@ -166,6 +168,18 @@ impl Interactions {
         self.journeys.iter().map(|journey| journey.told_before(self.until))
     }
 
+    /// The same with where shoppers live, by their number.
+    #[must_use]
+    pub fn with_departments(mut self, departments: Arc<Vec<Option<Department>>>) -> Self {
+        self.departments = departments;
+        self
+    }
+
+    /// Where a shopper lives, as far as that is known.
+    pub fn department(&self, user: UserIdx) -> Option<Department> {
+        self.departments.get(user.0 as usize).copied().flatten()
+    }
+
     /// How many items the vocabulary has.
     pub fn items(&self) -> usize {
         self.vocabulary.len()
@@ -174,9 +188,15 @@ impl Interactions {
     /// Other sequences of the same items; journeys stay what they are, up to the same end.
     #[must_use]
     pub fn of_sequences(&self, sequences: Vec<Sequence>, until: i64) -> Self {
-        let (vocabulary, sides) = (Arc::clone(&self.vocabulary), Arc::clone(&self.sides));
-        let (shown, journeys) = (Arc::clone(&self.shown), Arc::clone(&self.journeys));
-        Self { vocabulary, sequences, until, sides, shown, journeys }
+        Self {
+            vocabulary: Arc::clone(&self.vocabulary),
+            sequences,
+            until,
+            sides: Arc::clone(&self.sides),
+            shown: Arc::clone(&self.shown),
+            departments: Arc::clone(&self.departments),
+            journeys: Arc::clone(&self.journeys),
+        }
     }
 
     /// The same as it was known at `until`.

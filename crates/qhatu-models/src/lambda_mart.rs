@@ -215,6 +215,10 @@ impl Recommender for LambdaMart {
         self.parts.iter().any(|part| part.reads_acts())
     }
 
+    fn asks_department(&self) -> bool {
+        self.parts.iter().any(|part| part.asks_department())
+    }
+
     fn score(&self, history: &History, scores: &mut [f32]) {
         recommender::clear(scores, self.catalogue_size());
         for (item, score) in scores.iter_mut().enumerate().skip(1) {

@@ -9,6 +9,7 @@ pub mod bert4rec;
 pub mod blend;
 pub mod calibration;
 pub mod decayed_markov;
+pub mod department_popularity;
 pub mod ease;
 mod error;
 pub mod feature_transformer;

@@ -12,11 +12,12 @@ use qhatu_models::sequence::{
 };
 use qhatu_models::{
     Deed, History, Interactions, ItemSides, Journey, ModelError, Purchase, Recommender, Scored, Sequence,
-    Vocabulary, als, bert4rec, blend, decayed_markov, ease, gru4rec, item_knn, lambda_mart, load_model,
-    own_frequency, popularity, recent_popularity, sasrec, text_neighbours, top_k, vmis_knn, vstan,
+    Vocabulary, als, bert4rec, blend, decayed_markov, department_popularity, ease, gru4rec, item_knn,
+    lambda_mart, load_model, own_frequency, popularity, recent_popularity, sasrec, text_neighbours, top_k,
+    vmis_knn, vstan,
 };
 use qhatu_nn::tensor_file::TensorFile;
-use qhatu_schema::{EventKind, ItemId, ItemIdx};
+use qhatu_schema::{Department, EventKind, ItemId, ItemIdx};
 
 type Fit = fn(&Interactions) -> Box<dyn Recommender>;
 
@@ -26,6 +27,17 @@ const MODELS: &[(&str, Fit, bool)] = &[
     (
         "recent_popularity",
         |d| Box::new(recent_popularity::RecentPopularity::fit(d, &recent_popularity::Config::default())),
+        false,
+    ),
+    (
+        "department_popularity",
+        |d| {
+            // Shoppers of odd numbers live in Amazonas, the others in Áncash.
+            let departments = (0..ITEMS as u8).map(|user| department(2 - user % 2)).collect();
+            let d = d.clone().with_departments(Arc::new(departments));
+            let config = department_popularity::Config::default();
+            Box::new(department_popularity::DepartmentPopularity::fit(&d, &config).unwrap())
+        },
         false,
     ),
     (
@@ -300,6 +312,11 @@ const SASREC: sasrec::Config = sasrec::Config {
 const ITEMS: u32 = 50;
 const DAY: i64 = 86_400_000;
 
+/// The department of a number; for 0 it is unknown.
+fn department(number: u8) -> Option<Department> {
+    Department::try_from(number).ok()
+}
+
 fn vocabulary(items: u32) -> Arc<Vocabulary> {
     Arc::new(Vocabulary::new((1..=items).map(|item| ItemId::new(format!("i{item}")).unwrap())))
 }
@@ -373,6 +390,8 @@ fn every_score_is_a_number_whatever_the_history() {
             History::bought(&far, &[i64::MIN, i64::MAX, 0, 7], i64::MIN),
             History::bought(&far, &[1], i64::MAX),
             History::bought(&long, &times, 6000),
+            History::bought(&far, &[1], 0).in_department(department(1)),
+            History::bought(&[], &[], 0).in_department(department(25)),
         ];
         for history in &histories {
             let scores = scores(model, history);
@@ -392,8 +411,11 @@ fn many_at_once_is_one_by_one() {
     each(|name, _, model| {
         let items: Vec<ItemIdx> = (1..=20).map(ItemIdx).collect();
         let times: Vec<i64> = (0..20).map(|place| place * DAY).collect();
-        let histories: Vec<History> =
-            (0..20).map(|end| History::bought(&items[..end], &times[..end], 30 * DAY)).collect();
+        let of = |end: usize| {
+            let history = History::bought(&items[..end], &times[..end], 30 * DAY);
+            history.in_department(department(end as u8 % 3))
+        };
+        let histories: Vec<History> = (0..20).map(of).collect();
         let mut batch = vec![0.0; histories.len() * (ITEMS as usize + 1)];
         model.score_batch(&histories, &mut batch);
         let single: Vec<f32> = histories.iter().flat_map(|history| scores(model, history)).collect();
@@ -434,7 +456,7 @@ fn a_list_is_the_same_however_it_is_asked() {
     each(|name, _, model| {
         for known in [&[][..], &[ItemIdx(1)], &[ItemIdx(5), ItemIdx(2), ItemIdx(5), ItemIdx(8)]] {
             let times: Vec<i64> = (0..known.len() as i64).map(|day| day * DAY).collect();
-            let history = History::bought(known, &times, 9 * DAY);
+            let history = History::bought(known, &times, 9 * DAY).in_department(department(1));
             let barred = |item: ItemIdx| item.0 % 5 == 3;
             let whole = top_k(&scores(model, &history), 7, barred);
             let asked = model.recommend(&history, 7, &barred);
@@ -456,6 +478,7 @@ fn a_model_loaded_again_is_the_same_model() {
         let loaded = load_model(&TensorFile::from_bytes(&bytes).unwrap()).unwrap();
         assert_eq!(loaded.name(), name);
         let history = History::bought(&[ItemIdx(2), ItemIdx(4)], &[0, DAY], 3 * DAY);
+        let history = history.in_department(department(2));
         assert_eq!(scores(&*loaded, &history), scores(model, &history), "{name}");
         assert_eq!(loaded.because(&history, ItemIdx(6)), model.because(&history, ItemIdx(6)), "{name}");
         assert_eq!(loaded.similar_items(ItemIdx(2), 9), model.similar_items(ItemIdx(2), 9), "{name}");

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use qhatu_schema::ItemIdx;
+use qhatu_schema::{Department, ItemIdx, UserIdx};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
@@ -62,6 +62,7 @@ type Journeys<'a> = FxHashMap<u32, &'a Journey>;
 /// An order with a history.
 struct Question<'a> {
     sequence: &'a Sequence,
+    department: Option<Department>,
     order: Range<usize>,
     journey: Option<&'a Journey>,
 }
@@ -76,7 +77,8 @@ impl Question<'_> {
         let bought = &bought[..self.order.len()];
         let times = &self.sequence.times[..known.len()];
         let told = self.journey.map(|journey| journey.told_before(self.time()));
-        let history = History { told: told.as_ref(), ..History::bought(known, times, self.time()) };
+        let history = History::bought(known, times, self.time()).in_department(self.department);
+        let history = History { told: told.as_ref(), ..history };
         let candidates = Candidates::new(&history, asking.parts, &asking.items, asking.retrieve);
         let label = |item| f32::from(u8::from(bought.contains(item)));
         let labels: Vec<f32> = candidates.items.iter().map(label).collect();
@@ -123,9 +125,11 @@ impl<'a> Lists<'a> {
             let known = sequence.times.partition_point(|time| *time < shown.time);
             (&sequence.items[..known], &sequence.times[..known])
         });
+        let department = shown.user.and_then(|user| data.department(UserIdx(user)));
         let journey = shown.user.and_then(|user| self.journeys.get(&user));
         let told = journey.map(|journey| journey.told_before(shown.time));
-        let history = History { told: told.as_ref(), ..History::bought(items, times, shown.time) };
+        let history = History::bought(items, times, shown.time).in_department(department);
+        let history = History { told: told.as_ref(), ..history };
         let mut seen = shown.impressions(self.until);
         // Candidates stand in the order of their numbers.
         seen.sort_by_key(|impression| impression.item);
@@ -192,13 +196,13 @@ impl Lessons {
 
 /// The latest orders from `start` on that have a history.
 fn questions(data: &Interactions, start: i64, most: usize) -> Vec<Question<'_>> {
-    let of = |sequence| {
-        let orders = Sequence::baskets(sequence).filter(|order| order.start > 0);
-        orders
-            .map(move |order| Question { sequence, order, journey: None })
-            .filter(|question| question.time() >= start)
-    };
-    let mut questions: Vec<Question> = data.sequences.iter().flat_map(of).collect();
+    let mut questions = Vec::new();
+    for sequence in &data.sequences {
+        let department = data.department(sequence.user);
+        let orders = sequence.baskets().filter(|order| order.start > 0);
+        let all = orders.map(|order| Question { sequence, department, order, journey: None });
+        questions.extend(all.filter(|question| question.time() >= start));
+    }
     questions.sort_by_key(|question| (question.time(), question.sequence.user.0));
     questions.drain(..questions.len().saturating_sub(most));
     questions
