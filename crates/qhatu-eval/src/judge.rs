@@ -16,6 +16,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::bootstrap::{Estimate, coverage_interval, interval, paired_interval};
+use crate::title::TitleReading;
 use crate::{metrics, slice};
 
 /// The two targets, in the order they are reported.
@@ -107,6 +108,9 @@ pub struct Report {
     pub slices: Vec<Slice>,
     /// Each model that is no baseline against the best baseline; per target the winner first.
     pub comparisons: Vec<Comparison>,
+    /// How the text model reads a few titles, filled by the caller where there is one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub titles: Vec<TitleReading>,
 }
 
 /// One model's measures.
@@ -206,6 +210,7 @@ pub fn judge(
         models: results,
         slices: slice::slices(models, cases, catalogue, settings),
         comparisons,
+        titles: Vec::new(),
     })
 }
 

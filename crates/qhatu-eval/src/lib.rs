@@ -12,6 +12,7 @@ pub mod off_policy;
 mod page;
 pub mod report;
 mod slice;
+mod title;
 
 pub use bootstrap::Estimate;
 pub use classification::{Classification, ClassificationError, Cost, OverFolds, threshold_by_cost};
@@ -22,3 +23,4 @@ pub use judge::{
 pub use off_policy::{Foretold, Impression, OffPolicy, OffPolicyError, OffPolicySettings, off_policy};
 pub use page::html;
 pub use report::{ReportError, text_table, to_json};
+pub use title::{PieceReading, TitleReading};

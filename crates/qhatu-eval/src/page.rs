@@ -9,6 +9,7 @@ use crate::bootstrap::Estimate;
 use crate::judge::{ModelResult, Report, Slice, TARGETS};
 use crate::label::{self, Label};
 use crate::report::ReportError;
+use crate::title::Picture;
 
 /// The page.
 ///
@@ -21,10 +22,12 @@ pub fn html(report: &Report) -> Result<String, ReportError> {
     let targets: Vec<Target> = TARGETS.iter().map(|target| Target::of(report, target)).collect();
     let about: Vec<(Label, &String)> =
         report.about.iter().map(|(key, value)| (label::about(key), value)).collect();
+    let titles: Vec<Picture> = report.titles.iter().map(Picture::of).collect();
     let page = environment.get_template("page")?;
     let shop = report.about.get("shop");
     Ok(page.render(context! {
         targets => Value::from(Serde(&targets)),
+        titles => Value::from(Serde(&titles)),
         about => Value::from(Serde(&about)),
         shop => Value::from(Serde(shop)),
         k => Value::from(Serde(report.k)),

@@ -2,7 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop where it fails")]
 
 use qhatu_eval::{
-    Case, Catalogue, JudgeError, Lists, Report, Settings, judge, paired_difference, text_table, to_json,
+    Case, Catalogue, JudgeError, Lists, PieceReading, Report, Settings, TitleReading, judge,
+    paired_difference, text_table, to_json,
 };
 
 const SETTINGS: Settings = Settings { k: 10, bootstrap_samples: 200, seed: 7 };
@@ -169,4 +170,30 @@ fn the_page_stands_by_itself() {
         assert!(!page.contains(words), "{words}");
     }
     assert!(qhatu_eval::html(&judge(&[], &[], &catalogue, &settings).unwrap()).unwrap().contains("</html>"));
+}
+
+/// What the text model reads stands on the page and in the JSON; a report without it has neither.
+#[test]
+fn titles_that_a_text_model_read_are_shown() {
+    let plain = judged(&models());
+    assert!(!qhatu_eval::html(&plain).unwrap().contains("h-titles"));
+    assert!(!to_json(&plain).unwrap().contains("titles"));
+    let piece = |text: &str, adds| PieceReading { text: text.to_owned(), share: 0.5, adds };
+    let title = TitleReading {
+        item: "i1".to_owned(),
+        title: "<b>café</b>".to_owned(),
+        nearest: "i2".to_owned(),
+        nearest_title: "café & té".to_owned(),
+        likeness: 0.75,
+        pieces: vec![piece("caf", 0.5), piece("##é", -0.25)],
+        attention: vec![vec![0.5, 0.5], vec![0.0, 1.0]],
+    };
+    let report = Report { titles: vec![title], ..plain };
+    let page = qhatu_eval::html(&report).unwrap();
+    for words in ["&lt;b&gt;café", "café &amp; té", "cosine 0.750", "-0.250", "+0.500", "caf → ##é: 50 %"]
+    {
+        assert!(page.contains(words), "{words}");
+    }
+    assert!(!page.contains("<b>café"));
+    assert_eq!(serde_json::from_str::<Report>(&to_json(&report).unwrap()).unwrap(), report);
 }

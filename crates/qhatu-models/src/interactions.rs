@@ -6,6 +6,7 @@ use qhatu_schema::{Department, ItemId, ItemIdx, UserIdx};
 use rustc_hash::FxHashMap;
 
 use crate::item_sides::ItemSides;
+use crate::journey::{Deed, Journey, Told};
 use crate::shown::Shown;
 
 /// The items a model knows, numbered from 1; 0 is padding.
@@ -105,6 +106,9 @@ pub struct Interactions {
     pub sides: Arc<ItemSides>,
     /// Lists that were shown, oldest first, for models that learn from clicks; those at or after `until` do not count.
     pub shown: Arc<Vec<Shown>>,
+    /// All that shoppers and visits did, for models that read acts; empty where none is to be fitted. What lies at or after
+    /// `until` does not count: see [`Interactions::told`].
+    pub journeys: Arc<Vec<Journey>>,
     /// Where shoppers live, by their number, as far as that is known: as their records say now. Empty where no model asks.
     pub departments: Arc<Vec<Option<Department>>>,
 }
@@ -126,8 +130,8 @@ impl Interactions {
         sorted.sort_by_key(|p| (p.user, start(p), p.order, p.time, p.item));
         let by_user = sorted.chunk_by(|a, b| a.user == b.user);
         let sequences = by_user.map(|lines| sequence(lines, start)).collect();
-        let (sides, shown, departments) = Default::default();
-        Self { vocabulary, sequences, until, sides, shown, departments }
+        let (sides, shown, departments, journeys) = Default::default();
+        Self { vocabulary, sequences, until, sides, shown, departments, journeys }
     }
 
     /// The same with what is said of the items.
@@ -142,6 +146,26 @@ impl Interactions {
     pub fn with_shown(mut self, shown: Arc<Vec<Shown>>) -> Self {
         self.shown = shown;
         self
+    }
+
+    /// The same with all that shoppers and visits did. What was done with items that the vocabulary has not is left out.
+    #[must_use]
+    pub fn with_journeys(mut self, journeys: Arc<Vec<Journey>>) -> Self {
+        let known = |deed: &Deed<u32>| (1..=self.vocabulary.len()).contains(&deed.item.row());
+        self.journeys = match journeys.iter().all(|journey| journey.deeds.iter().all(known)) {
+            true => journeys,
+            false => {
+                let mut own = Arc::unwrap_or_clone(journeys);
+                own.iter_mut().for_each(|journey| journey.deeds.retain(known));
+                Arc::new(own)
+            }
+        };
+        self
+    }
+
+    /// What a model would have been told of each journey when the data end.
+    pub fn told(&self) -> impl Iterator<Item = Told> + '_ {
+        self.journeys.iter().map(|journey| journey.told_before(self.until))
     }
 
     /// The same with where shoppers live, by their number.
@@ -161,7 +185,7 @@ impl Interactions {
         self.vocabulary.len()
     }
 
-    /// Other sequences of the same items.
+    /// Other sequences of the same items; journeys stay what they are, up to the same end.
     #[must_use]
     pub fn of_sequences(&self, sequences: Vec<Sequence>, until: i64) -> Self {
         Self {
@@ -171,6 +195,7 @@ impl Interactions {
             sides: Arc::clone(&self.sides),
             shown: Arc::clone(&self.shown),
             departments: Arc::clone(&self.departments),
+            journeys: Arc::clone(&self.journeys),
         }
     }
 

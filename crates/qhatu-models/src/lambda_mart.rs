@@ -246,6 +246,10 @@ impl Recommender for LambdaMart {
         self.items.len()
     }
 
+    fn reads_acts(&self) -> bool {
+        self.parts.iter().any(|part| part.reads_acts())
+    }
+
     fn asks_department(&self) -> bool {
         self.parts.iter().any(|part| part.asks_department())
     }

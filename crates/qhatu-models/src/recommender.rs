@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::DAY_MS;
-use crate::act::Act;
 use crate::error::{ModelError, misfit};
+use crate::journey::Told;
 use crate::{
     als, bert4rec, blend, decayed_markov, department_popularity, ease, gru4rec, item_knn, lambda_mart,
     own_frequency, popularity, recent_popularity, sasrec, text_neighbours, vmis_knn, vstan,
@@ -23,8 +23,9 @@ pub struct History<'a> {
     pub items: &'a [ItemIdx],
     /// When, in milliseconds; as long as `items`.
     pub times: &'a [i64],
-    /// What they did with each; empty where they bought all of them, else as long as `items`.
-    pub acts: &'a [Act],
+    /// All that they did, step by step, for models that [read acts](Recommender::reads_acts); without it these take all of
+    /// `items` for bought.
+    pub told: Option<&'a Told>,
     /// Where they live, as far as that is known.
     pub department: Option<Department>,
     /// The moment of asking.
@@ -34,7 +35,7 @@ pub struct History<'a> {
 impl<'a> History<'a> {
     /// The history of somebody who bought all of these, and of whom nothing else is known.
     pub const fn bought(items: &'a [ItemIdx], times: &'a [i64], now: i64) -> Self {
-        Self { items, times, acts: &[], department: None, now }
+        Self { items, times, told: None, department: None, now }
     }
 
     /// The same of somebody who lives there, where that is known.
@@ -107,6 +108,11 @@ pub trait Recommender: Send + Sync {
 
     /// How many items it knows, padding not counted.
     fn catalogue_size(&self) -> usize;
+
+    /// Whether it reads [`History::told`]; a caller need not gather it for others.
+    fn reads_acts(&self) -> bool {
+        false
+    }
 
     /// Whether scores depend on where the shopper lives, so that even of one who is new something is known.
     fn asks_department(&self) -> bool {

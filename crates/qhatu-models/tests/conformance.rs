@@ -7,16 +7,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use qhatu_models::sequence::{
-    Augmentation, Context, Distance, Inputs, Objective, Progress, SequenceConfig, SequenceModel, Similar,
-    Steps,
+    ActWeights, Augmentation, Context, Distance, Inputs, Objective, Progress, SequenceConfig, SequenceModel,
+    Similar, Steps,
 };
 use qhatu_models::{
-    History, Interactions, ItemSides, ModelError, Purchase, Recommender, Scored, Vocabulary, als, bert4rec,
-    blend, decayed_markov, department_popularity, ease, gru4rec, item_knn, lambda_mart, load_model,
-    own_frequency, popularity, recent_popularity, sasrec, text_neighbours, top_k, vmis_knn, vstan,
+    Deed, History, Interactions, ItemSides, Journey, ModelError, Purchase, Recommender, Scored, Sequence,
+    Vocabulary, als, bert4rec, blend, decayed_markov, department_popularity, ease, gru4rec, item_knn,
+    lambda_mart, load_model, own_frequency, popularity, recent_popularity, sasrec, text_neighbours, top_k,
+    vmis_knn, vstan,
 };
 use qhatu_nn::tensor_file::TensorFile;
-use qhatu_schema::{Department, ItemId, ItemIdx};
+use qhatu_schema::{Department, EventKind, ItemId, ItemIdx};
 
 type Fit = fn(&Interactions) -> Box<dyn Recommender>;
 
@@ -76,6 +77,7 @@ const MODELS: &[(&str, Fit, bool)] = &[
         },
         true,
     ),
+    ("sasrec", |d| Box::new(sasrec::SasRec::fit(&with_carts(d), &sasrec_acts(true), 1).unwrap()), true),
     ("gru4rec", |d| Box::new(gru4rec::Gru4Rec::fit(d, &gru4rec_config("gru"), 1).unwrap()), true),
     ("bert4rec", |d| Box::new(bert4rec::Bert4Rec::fit(d, &bert4rec_config(true), 1).unwrap()), true),
     (
@@ -133,6 +135,9 @@ const LEARNED: &[(&str, u32, Train)] = &[
     ("sasrec, gbce", 200, |data, epochs, checkpoint, most| {
         train(data, &sasrec::Config { epochs, ..sasrec_items("gbce") }, checkpoint, most)
     }),
+    ("sasrec, acts", 100, |data, epochs, checkpoint, most| {
+        train(&with_carts(data), &sasrec::Config { epochs, ..sasrec_acts(false) }, checkpoint, most)
+    }),
     ("gru4rec", 50, |data, epochs, checkpoint, most| {
         train(data, &gru4rec::Config { epochs, ..gru4rec_config("gru") }, checkpoint, most)
     }),
@@ -175,6 +180,33 @@ fn sasrec_items(objective: &str) -> sasrec::Config {
         negatives: 16,
         ..SASREC
     }
+}
+
+/// One that is told what was done with each item, with or without the parts for shops.
+fn sasrec_acts(shop: bool) -> sasrec::Config {
+    let inputs = Inputs { event_kind: true, ..Inputs::default() };
+    sasrec::Config { inputs, steps: Steps::Items, repeats: shop, trend: shop, ..SASREC }
+}
+
+/// The purchases as events, now and then with a cart before.
+fn with_carts(data: &Interactions) -> Interactions {
+    let journey = |own: &Sequence| {
+        let mut deeds = Vec::new();
+        for (place, item) in own.items.iter().enumerate() {
+            let deed = Deed {
+                time: own.times[place],
+                item: *item,
+                order: own.orders[place],
+                kind: EventKind::Purchase,
+            };
+            if place % 4 == 1 {
+                deeds.push(Deed { kind: EventKind::AddToCart, ..deed });
+            }
+            deeds.push(deed);
+        }
+        Journey { user: Some(own.user), deeds }
+    };
+    data.clone().with_journeys(Arc::new(data.sequences.iter().map(journey).collect()))
 }
 
 fn gru4rec_config(cell: &str) -> gru4rec::Config {
@@ -267,8 +299,10 @@ const SASREC: sasrec::Config = sasrec::Config {
         category: false,
         price_band: false,
         time_gap: false,
+        event_kind: false,
         id_dropout_prob: 0.0,
     },
+    act_weights: ActWeights { viewed: 0.2, carted: 0.5, bought: 1.0 },
     augmentation: PLAIN,
     objective: Objective::Softmax,
     negatives: 16,

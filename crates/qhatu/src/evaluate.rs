@@ -11,6 +11,7 @@ use qhatu_train::{ShopData, Split};
 
 use crate::fault::Fault;
 use crate::shop::{CODE_VERSION, Shop, say};
+use crate::title;
 use crate::train::{Stages, write_report};
 
 #[derive(Debug, clap::Args)]
@@ -61,10 +62,12 @@ pub(crate) fn run(args: &Args) -> Result<(), Fault> {
     let data = shop.with_sides(data, args.until.is_none())?;
     let config = &shop.project.config.train;
     let mut stages = Stages::default();
-    let report = qhatu_train::evaluate(&data, config, &shop.paths.work_dir(), CODE_VERSION, &mut |step| {
-        stages.show(step)
-    })?;
+    let mut report =
+        qhatu_train::evaluate(&data, config, &shop.paths.work_dir(), CODE_VERSION, &mut |step| {
+            stages.show(step)
+        })?;
     stages.end();
+    report.titles = title::readings(&shop, &data)?;
     let name = name(args.until, config.split);
     let page = write_report(&shop, &report, &name)?;
     if args.json {

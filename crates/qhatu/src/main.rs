@@ -18,6 +18,7 @@ mod propensity;
 mod serve;
 mod shop;
 mod text;
+mod title;
 mod train;
 
 use std::process::ExitCode;

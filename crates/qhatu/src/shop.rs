@@ -1,7 +1,7 @@
 //! A project's stores, opened once for a command.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use qhatu_features::Declarations;
@@ -55,6 +55,14 @@ impl Shop {
 
     pub(crate) fn data(&self) -> Result<ShopData, Fault> {
         self.with_sides(ShopData::from_lake(&self.lake()?)?, true)
+    }
+
+    /// The folder of the text model by which a model that is to be fitted reads titles, if there is one.
+    pub(crate) fn text_model(&self) -> Option<PathBuf> {
+        let config = &self.project.config.train;
+        let reads_titles = config.inputs().text || config.reads_titles();
+        let folder = &config.text_neighbours.model;
+        (reads_titles && !folder.is_empty()).then(|| self.project.root.join(folder))
     }
 
     /// The data with what the catalogue says of shoppers and items, as far as a model that is to be fitted takes it; of

@@ -9,6 +9,7 @@ use qhatu_train::{Found, Outcome, Progress, Step, TrainConfig};
 use crate::fault::Fault;
 use crate::progress::Stage;
 use crate::shop::{CODE_VERSION, Shop, say};
+use crate::title;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -96,9 +97,10 @@ pub(crate) fn train(shop: &Shop) -> Result<Outcome, Fault> {
     let data = shop.data()?;
     let mut stages = Stages::default();
     let config = &shop.project.config.train;
-    let outcome =
+    let mut outcome =
         qhatu_train::train(&data, config, &shop.place(), &shop.registry(), &mut |step| stages.show(step))?;
     stages.end();
+    outcome.report.titles = title::readings(shop, &data)?;
     write_report(shop, &outcome.report, "evaluation")?;
     Ok(outcome)
 }

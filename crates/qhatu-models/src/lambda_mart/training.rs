@@ -15,6 +15,7 @@ use super::columns::{Candidates, Items, Part, columns, width};
 use crate::DAY_MS;
 use crate::error::ModelError;
 use crate::interactions::{Interactions, Sequence};
+use crate::journey::Journey;
 use crate::position_bias::{Impression, PositionBias};
 use crate::recommender::History;
 use crate::shown::Shown;
@@ -55,11 +56,15 @@ struct Asking<'a> {
     retrieve: usize,
 }
 
+/// What shoppers did, by their numbers; nobody where no part reads acts.
+type Journeys<'a> = FxHashMap<u32, &'a Journey>;
+
 /// An order with a history.
 struct Question<'a> {
     sequence: &'a Sequence,
     department: Option<Department>,
     order: Range<usize>,
+    journey: Option<&'a Journey>,
 }
 
 impl Question<'_> {
@@ -71,7 +76,9 @@ impl Question<'_> {
         let (known, bought) = self.sequence.items.split_at(self.order.start);
         let bought = &bought[..self.order.len()];
         let times = &self.sequence.times[..known.len()];
+        let told = self.journey.map(|journey| journey.told_before(self.time()));
         let history = History::bought(known, times, self.time()).in_department(self.department);
+        let history = History { told: told.as_ref(), ..history };
         let candidates = Candidates::new(&history, asking.parts, &asking.items, asking.retrieve);
         let label = |item| f32::from(u8::from(bought.contains(item)));
         let labels: Vec<f32> = candidates.items.iter().map(label).collect();
@@ -87,6 +94,7 @@ struct Lists<'a> {
     bias: Option<PositionBias>,
     /// The place of each shopper's sequence.
     places: FxHashMap<u32, usize>,
+    journeys: Journeys<'a>,
 }
 
 impl<'a> Lists<'a> {
@@ -107,7 +115,7 @@ impl<'a> Lists<'a> {
             if bias.is_some() { known.iter().filter(asks).collect() } else { Vec::new() };
         shown.drain(..shown.len().saturating_sub(most));
         let places = (0..).zip(&data.sequences).map(|(place, sequence)| (sequence.user.0, place)).collect();
-        Self { shown, until: data.until, bias, places }
+        Self { shown, until: data.until, bias, places, journeys: Journeys::default() }
     }
 
     fn answered(&self, shown: &Shown, data: &Interactions, asking: &Asking) -> Option<Answered> {
@@ -118,7 +126,10 @@ impl<'a> Lists<'a> {
             (&sequence.items[..known], &sequence.times[..known])
         });
         let department = shown.user.and_then(|user| data.department(UserIdx(user)));
+        let journey = shown.user.and_then(|user| self.journeys.get(&user));
+        let told = journey.map(|journey| journey.told_before(shown.time));
         let history = History::bought(items, times, shown.time).in_department(department);
+        let history = History { told: told.as_ref(), ..history };
         let mut seen = shown.impressions(self.until);
         // Candidates stand in the order of their numbers.
         seen.sort_by_key(|impression| impression.item);
@@ -139,14 +150,21 @@ impl Lessons {
         fit: &mut dyn FnMut(&Interactions) -> Result<Vec<Part>, E>,
     ) -> Result<Self, E> {
         let start = data.until.saturating_sub((config.held_out_days * DAY_MS) as i64);
-        let questions = questions(data, start, config.most_questions);
+        let mut questions = questions(data, start, config.most_questions);
         let most = if config.impressions { config.most_questions } else { 0 };
-        let lists = Lists::new(data, start, most);
+        let mut lists = Lists::new(data, start, most);
         let past = data.before(start);
         if questions.len() + lists.shown.len() < FEWEST || past.sequences.is_empty() {
             return Ok(Self::default());
         }
         let parts = fit(&past)?;
+        if parts.iter().any(|part| part.reads_acts()) {
+            let shoppers = data.journeys.iter().filter_map(|own| Some((own.user?.0, own)));
+            lists.journeys = shoppers.collect();
+            for question in &mut questions {
+                question.journey = lists.journeys.get(&question.sequence.user.0).copied();
+            }
+        }
         let asking = Asking { parts: &parts, items: Items::fit(data, config), retrieve: config.retrieve };
         let answered = questions.par_iter().filter_map(|question| question.answered(&asking));
         let clicked = lists.shown.par_iter().filter_map(|shown| lists.answered(shown, data, &asking));
@@ -182,7 +200,7 @@ fn questions(data: &Interactions, start: i64, most: usize) -> Vec<Question<'_>> 
     for sequence in &data.sequences {
         let department = data.department(sequence.user);
         let orders = sequence.baskets().filter(|order| order.start > 0);
-        let all = orders.map(|order| Question { sequence, department, order });
+        let all = orders.map(|order| Question { sequence, department, order, journey: None });
         questions.extend(all.filter(|question| question.time() >= start));
     }
     questions.sort_by_key(|question| (question.time(), question.sequence.user.0));

@@ -4,4 +4,5 @@
 mod models;
 mod propensity;
 mod shop;
+mod title;
 mod train;
