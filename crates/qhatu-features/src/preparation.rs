@@ -92,6 +92,11 @@ enum Learned {
 const VERSION: u32 = 1;
 
 impl Preparation {
+    /// Of no columns at all, for a model that takes something else.
+    pub fn none() -> Self {
+        Self { version: VERSION, columns: Vec::new() }
+    }
+
     /// Learns from the rows of `training` and no others.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 //!
 //! FT-Transformer (Gorishniy, Rubachev, Khrulkov and Babenko, "Revisiting Deep Learning Models for Tabular Data", NeurIPS
 //! 2021, section 3.3), with numbers encoded piecewise linearly (the same authors, NeurIPS 2022, section 3.2): so it takes
-//! numbers of any scale, gaps, and categories, as trees do.
+//! numbers of any scale, gaps, and categories, as trees do. A vector (a text's) is one token, a linear map of its numbers.
 //!
 //! Trained with binary cross-entropy or focal loss, a fixed number of epochs under a cosine schedule; what is kept is the
 //! parameters' moving average. Memory of a training: parameters eight times (values, gradients of four parts, two moments, average),
@@ -22,6 +22,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use self::network::{Network, Space};
+pub use self::tokens::Features;
 use self::tokens::Tokenizer;
 use crate::error::{ModelError, misfit};
 use crate::recommender::check_layers;
@@ -150,15 +151,22 @@ impl FeatureTransformer {
     ///
     /// # Errors
     /// Where a setting makes no sense, numbers do not fit together, or the loss is no number any more.
-    pub fn fit(columns: Columns, target: &Target, config: &Config, seed: u64) -> Result<Self, ModelError> {
+    pub fn fit<'a>(
+        features: impl Into<Features<'a>>,
+        target: &Target,
+        config: &Config,
+        seed: u64,
+    ) -> Result<Self, ModelError> {
         config.check()?;
-        columns.check()?;
+        let features = features.into();
+        features.check()?;
+        let columns = features.columns;
         if target.labels.len() != columns.rows() {
             let fault = format!("{} labels for {} rows", target.labels.len(), columns.rows());
             return Err(misfit(NAME, fault));
         }
         let stream = Stream::new(seed);
-        let tokenizer = Tokenizer::fit(columns, config.bins)?;
+        let tokenizer = Tokenizer::fit(features, config.bins)?;
         let (network, parameters) = Network::new(config, &tokenizer, stream.child(0));
         let parts = (&network, parameters);
         let parameters = training::train(parts, &tokenizer, (columns, target), config, stream.child(1))?;
@@ -184,7 +192,8 @@ impl FeatureTransformer {
         scored.collect::<Vec<_>>().concat()
     }
 
-    /// What each feature of a row adds to the score, against the mean training row.
+    /// What each number of a row adds to the score, against the mean training row. Of a vector's numbers the first bears what
+    /// all of them add.
     pub fn contributions(&self, row: &[f64]) -> Contributions {
         let value = |feature: usize| row.get(feature).copied().unwrap_or(f64::NAN);
         let nodes = gauss_legendre(NODES);
@@ -200,22 +209,23 @@ impl FeatureTransformer {
         space.d_logits.extend(nodes.iter().map(|node| node.1 as f32).chain([0.0; 2]));
         self.network.backward(values, None, &mut space);
         let width = self.config.hidden_size;
-        let all = (self.width() + 1) * width;
+        let tokens = self.tokenizer.tokens();
+        let all = (tokens + 1) * width;
         let x = self.network.inputs(&space);
         let (from, to) = (&x[NODES * all..][..all], &x[(NODES + 1) * all..][..all]);
         let mut features = vec![0.0; self.width()];
         for d in space.d.chunks_exact(all).take(NODES) {
-            for (feature, sum) in features.iter_mut().enumerate() {
-                let range = (feature + 1) * width..(feature + 2) * width;
+            for token in 0..tokens {
+                let range = (token + 1) * width..(token + 2) * width;
                 let moved = to[range.clone()].iter().zip(&from[range.clone()]);
                 let along = moved.zip(&d[range]).map(|((to, from), d)| f64::from(to - from) * f64::from(*d));
-                *sum += along.sum::<f64>();
+                features[self.tokenizer.column(token)] += along.sum::<f64>();
             }
         }
         Contributions { expected: f64::from(space.logits[NODES]), features }
     }
 
-    /// Number of features of a row.
+    /// Numbers of a row.
     pub fn width(&self) -> usize {
         self.tokenizer.width()
     }
@@ -350,7 +360,8 @@ mod tests {
         let (values, labels) = rows(12);
         let columns = Columns { values: &values, categorical: CATEGORICAL };
         let config = Config { hidden_size: 8, num_attention_heads: 2, intermediate_size: 8, ..small() };
-        let tokenizer = Tokenizer::fit(columns, 4).unwrap();
+        // The first two numbers are a vector.
+        let tokenizer = Tokenizer::fit(Features { columns, vectors: &[0..2] }, 4).unwrap();
         let (network, mut parameters) = Network::new(&config, &tokenizer, Stream::new(2));
         let mut space = Space::default();
         space.clear();
@@ -380,6 +391,38 @@ mod tests {
         for (place, found) in at.into_iter().zip(found) {
             let own = f64::from(space.gradients[place]);
             assert!((own - found).abs() < 2e-3 + 0.02 * found.abs(), "{place}: {own} {found}");
+        }
+    }
+
+    #[test]
+    fn a_vector_is_learned_from_as_a_whole_and_explained_as_one() {
+        let mut values = vec![vec![0.0; 1200]; 6];
+        let mut noise = vec![0.0; 6 * 1200];
+        Stream::new(8).fill_normal(&mut noise, 1.0);
+        for (column, noise) in values.iter_mut().zip(noise.chunks_exact(1200)) {
+            column.iter_mut().zip(noise).for_each(|(value, noise)| *value = f64::from(*noise));
+        }
+        // Only the sum of the vector's numbers says it.
+        let labels: Vec<f32> = (0..1200)
+            .map(|row| f32::from(u8::from(values[1..5].iter().map(|column| column[row]).sum::<f64>() > 0.0)))
+            .collect();
+        values[2][5] = f64::NAN;
+        let columns = Columns::numbers(&values);
+        let features = Features { columns, vectors: &[1..5] };
+        let model = FeatureTransformer::fit(features, &Target::new(&labels), &small(), 1).unwrap();
+        assert_eq!((model.width(), model.tokenizer.tokens()), (6, 3));
+        let margins = model.margins(columns);
+        let right = margins.iter().zip(&labels).filter(|(margin, label)| (**margin > 0.0) == (**label > 0.5));
+        let right = right.count();
+        assert!(right > 1100, "{right} of 1200");
+        let mut file = TensorFile::default();
+        model.save(&mut file, "attention.");
+        assert_eq!(FeatureTransformer::load(&file, "attention.").unwrap(), model);
+        for row in [0, 5, 700] {
+            let found = model.contributions(&values.iter().map(|column| column[row]).collect::<Vec<f64>>());
+            let sum = found.expected + found.features.iter().sum::<f64>();
+            assert!((sum - margins[row]).abs() < 1e-2, "{sum} {}", margins[row]);
+            assert_eq!(found.features[2..5], [0.0; 3], "the first bears it");
         }
     }
 

@@ -11,7 +11,8 @@
 //! fitted again on everything. So a part is trusted as far as it was right about what it had not seen.
 //!
 //! Lists that were shown in those days ask too (`impressions`): their items are the candidates, what was clicked the labels, and
-//! a click counts as much more as its position is looked at less ([`crate::position_bias`]).
+//! a click counts as much more as its position is looked at less ([`crate::position_bias`]). They teach only where they help to
+//! sort what is bought, which the latest orders judge.
 //!
 //! Beside [`blend`](crate::blend), which has parts and windows of its own for shops that sell the same things again: this
 //! takes any models, asks at every order instead of once a window, and sorts instead of foretelling a probability. For
@@ -124,6 +125,7 @@ pub struct LambdaMart {
     items: Items,
     /// Absent where the data were too short to learn from.
     trees: Option<TreeEnsemble>,
+    taught_by_lists: bool,
 }
 
 impl LambdaMart {
@@ -146,9 +148,20 @@ impl LambdaMart {
             config.models.iter().map(|name| fit(name, data)).collect()
         };
         let lessons = Lessons::gather(data, config, &mut all)?;
+        let lessons = lessons.choose(|taught, asked| {
+            let columns = Columns::numbers(&asked.columns);
+            sort(taught, &config.trees, seed)?.margins(columns)
+        })?;
+        let taught_by_lists = lessons.have_lists();
         let trees = lessons.teach().then(|| sort(&lessons, &config.trees, seed)).transpose()?;
         drop(lessons);
-        Ok(Self { config: config.clone(), parts: all(data)?, items: Items::fit(data, config), trees })
+        Ok(Self {
+            config: config.clone(),
+            parts: all(data)?,
+            items: Items::fit(data, config),
+            trees,
+            taught_by_lists,
+        })
     }
 
     /// Loads what [`Recommender::save`] gave.
@@ -179,15 +192,16 @@ impl LambdaMart {
         if parts.iter().any(|part| part.catalogue_size() != items.len()) {
             return Err(misfit(NAME, "its parts are of different catalogues"));
         }
-        let trees = match file.u32("learned")? {
+        let learned = file.u32("learned")?;
+        let trees = match learned {
             [0] => None,
-            [1] => Some(TreeEnsemble::load(file, TREES)?),
+            [1 | 2] => Some(TreeEnsemble::load(file, TREES)?),
             other => return Err(misfit(NAME, format!("it says {other:?} of whether it learned"))),
         };
         if trees.as_ref().is_some_and(|trees| trees.width() != width(parts.len())) {
             return Err(misfit(NAME, "its trees were fitted on other columns"));
         }
-        Ok(Self { config, parts, items, trees })
+        Ok(Self { config, parts, items, trees, taught_by_lists: learned == [2] })
     }
 
     /// The columns that candidates are sorted by: each model's score, what share of its best that is and its rank, what the
@@ -207,6 +221,11 @@ impl LambdaMart {
     /// Whether the order was learned; otherwise the data were too short, and the parts' ranks are added up.
     pub fn is_learned(&self) -> bool {
         self.trees.is_some()
+    }
+
+    /// Whether it learned from lists that were shown too: where there were any, and they helped to sort what is bought.
+    pub fn learned_from_lists(&self) -> bool {
+        self.taught_by_lists && self.is_learned()
     }
 
     fn candidates(&self, history: &History) -> Candidates {
@@ -300,7 +319,11 @@ impl Recommender for LambdaMart {
         }
         file.settings.insert(COLUMNS.to_owned(), self.columns().join(" "));
         self.items.save(&mut file);
-        file.put_u32("learned", &[1], vec![u32::from(self.trees.is_some())]);
+        file.put_u32(
+            "learned",
+            &[1],
+            vec![u32::from(self.is_learned()) + u32::from(self.learned_from_lists())],
+        );
         if let Some(trees) = &self.trees {
             trees.save(&mut file, TREES);
         }
@@ -430,6 +453,40 @@ mod tests {
         let earlier = Interactions { until: 35 * DAY + 1, ..data };
         let since = Config { held_out_days: 5.0, ..config() };
         assert!(!LambdaMart::fit(&earlier, &since, 1, part).expect("sound settings").is_learned());
+    }
+
+    /// Walks of 40 days, and lists that were shown on their way, more of them than of steps, in which the visitor's next step is
+    /// clicked, or always the best seller.
+    fn shown_on_walks(next: bool) -> Interactions {
+        let data = walks(40);
+        let item = |number: u32| 2 + number % (ITEMS - 1);
+        let mut lists = Vec::new();
+        for (user, sequence) in (0_u32..).zip(&data.sequences) {
+            for (place, minute) in (1..6_usize).zip(1_i64..).cycle().take(25) {
+                let own = sequence.items[place - 1].0 - 2;
+                let mut items: Vec<ItemIdx> = [1, 9, 12, 15].map(|on| ItemIdx(item(own + on))).to_vec();
+                items.push(ItemIdx(1));
+                let clicked = if next { sequence.items[place] } else { ItemIdx(1) };
+                let turn = user as usize % items.len();
+                items.rotate_left(turn);
+                let clicks = items.iter().map(|item| (*item == clicked).then_some(0)).collect();
+                let time = sequence.times[0] + minute * 60_000;
+                lists.push(crate::Shown { user: Some(sequence.user.0), time, items, clicks });
+            }
+        }
+        lists.sort_by_key(|list| list.time);
+        data.with_shown(Arc::new(lists))
+    }
+
+    #[test]
+    fn lists_teach_where_they_help_and_not_where_they_mislead() {
+        let fit = |next| LambdaMart::fit(&shown_on_walks(next), &config(), 1, part).expect("sound settings");
+        let (right, wrong) = (fit(true), fit(false));
+        assert!(right.learned_from_lists() && !wrong.learned_from_lists());
+        let without = LambdaMart::fit(&walks(40), &config(), 1, part).expect("sound settings");
+        assert!(without.is_learned() && !without.learned_from_lists());
+        assert_eq!(wrong.save(), without.save());
+        assert!(LambdaMart::load(&right.save()).is_ok_and(|loaded| loaded.learned_from_lists()));
     }
 
     #[test]

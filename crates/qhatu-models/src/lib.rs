@@ -25,6 +25,7 @@ mod neighbours;
 pub mod own_frequency;
 pub mod popularity;
 pub mod position_bias;
+pub mod principal_components;
 pub mod propensity;
 pub mod recent_popularity;
 mod recommender;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::calibration::{Calibration, Method, log_odds};
 use crate::error::{ModelError, misfit};
-use crate::feature_transformer::{self, FeatureTransformer};
+use crate::feature_transformer::{self, FeatureTransformer, Features};
 use crate::logistic_regression::{self, LogisticRegression};
 use crate::recommender::{config, new_file};
 use crate::trees::{
@@ -71,17 +71,25 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// Fits the kind that the configuration names to labels 0 and 1.
+    /// Fits the kind that the configuration names to labels 0 and 1. To attention numbers that are a vector are one token; the
+    /// other kinds take each by itself.
     ///
     /// # Errors
     /// Where a setting makes no sense or the numbers do not fit together.
-    pub fn fit(columns: Columns, target: &Target, config: &Config, seed: u64) -> Result<Self, ModelError> {
+    pub fn fit<'a>(
+        features: impl Into<Features<'a>>,
+        target: &Target,
+        config: &Config,
+        seed: u64,
+    ) -> Result<Self, ModelError> {
+        let features = features.into();
+        let columns = features.columns;
         let boosting = || -> Result<TreeEnsemble, ModelError> {
             let lesson =
                 Lesson { columns, target: *target, objective: Objective::Logistic, validation: None };
             Ok(fit_boosting(&lesson, &config.boosting, seed)?.trees)
         };
-        let attention = || FeatureTransformer::fit(columns, target, &config.attention, seed).map(Box::new);
+        let attention = || FeatureTransformer::fit(features, target, &config.attention, seed).map(Box::new);
         let fitted = match config.kind {
             Kind::Boosting => Fitted::Boosting(boosting()?),
             Kind::Forest => Fitted::Forest(fit_forest(columns, target, &config.forest, seed)?),

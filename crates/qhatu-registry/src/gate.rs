@@ -17,6 +17,8 @@ pub struct Gate {
     pub baseline: String,
     /// Whether the difference must be clear of chance (its 95 % interval above zero).
     pub require_significant: bool,
+    /// Whether the same figure is enough: for the same settings, fitted again on newer data.
+    pub or_equal: bool,
 }
 
 impl Default for Gate {
@@ -25,6 +27,7 @@ impl Default for Gate {
             metric: "all.ndcg_at_10".to_owned(),
             baseline: "recent_popularity".to_owned(),
             require_significant: false,
+            or_equal: false,
         }
     }
 }
@@ -65,6 +68,9 @@ impl Gate {
         );
         let better = candidate > reference;
         let clear = !self.require_significant || interval.is_some_and(|(low, _)| low > 0.0);
+        if self.or_equal && candidate == reference {
+            return Decision { promoted: true, reason: format!("not worse: {figures}") };
+        }
         match (better, clear) {
             (true, true) => Decision { promoted: true, reason: format!("better: {figures}") },
             (true, false) => {
@@ -97,6 +103,15 @@ mod tests {
         assert!(yes.reason.contains("0.3100 against 0.3000 of champion v1 (ease)"), "{}", yes.reason);
         assert!(!gate.decide(&evidence(0.3, None)).promoted);
         assert!(!gate.decide(&evidence(f64::NAN, None)).promoted);
+    }
+
+    #[test]
+    fn the_same_figure_passes_only_where_it_is_enough() {
+        let gate = Gate { or_equal: true, require_significant: true, ..Gate::default() };
+        let equal = gate.decide(&evidence(0.3, Some((0.0, 0.0))));
+        assert!(equal.promoted && equal.reason.starts_with("not worse"), "{}", equal.reason);
+        assert!(!gate.decide(&evidence(0.29, None)).promoted);
+        assert!(!gate.decide(&evidence(0.31, None)).promoted, "a better one must be clear of chance");
     }
 
     #[test]

@@ -124,6 +124,26 @@ pub enum TrainError {
         /// What stands there.
         value: String,
     },
+    /// A column of texts that was not read.
+    #[error(
+        "the model reads the texts of column {name:?}, and they were not read: the table must have it, and a text model's \
+         folder must be named"
+    )]
+    NoText {
+        /// Its name.
+        name: String,
+    },
+    /// Texts read by another text model than in training.
+    #[error(
+        "the model was fitted with another text model (fingerprint {own:.16}) than this one (fingerprint {given:.16}): name \
+         the folder that it was fitted with"
+    )]
+    TextModel {
+        /// Fingerprint of the one in training.
+        own: String,
+        /// Fingerprint of the one at hand.
+        given: String,
+    },
     /// Too few rows of one label.
     #[error(
         "{positives} of {rows} rows are a yes; each of the {folds} folds needs at least one yes and one no: \
@@ -188,6 +208,8 @@ impl TrainError {
             }
             Self::NoColumn { .. }
             | Self::Target { .. }
+            | Self::NoText { .. }
+            | Self::TextModel { .. }
             | Self::FewLabels { .. }
             | Self::Window { .. }
             | Self::NoFeatures => ErrorKind::InvalidArgument,

@@ -15,10 +15,12 @@ mod example;
 mod fold;
 mod importance;
 mod shoppers;
+mod text;
 mod training;
 
 pub use artifact::{Explained, Scorer};
 pub use config::{Balance, PropensityConfig};
 pub use example::{Examples, recipes};
 pub use shoppers::{Windows, shopper_examples, shoppers_now};
-pub use training::{FoldFigures, PropensityReport, Trained, fold_scorers, train};
+pub use text::{Rows, TextColumn, TextPreparation, TextVectors};
+pub use training::{FoldFigures, PropensityReport, Trained, fold_scorers, judge, train};

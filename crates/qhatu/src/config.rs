@@ -101,7 +101,7 @@ impl Default for StoreConfig {
 
 impl Default for RegistryConfig {
     fn default() -> Self {
-        let Gate { metric, baseline, require_significant } = Gate::default();
+        let Gate { metric, baseline, require_significant, .. } = Gate::default();
         Self { model: "recommender".to_owned(), metric, baseline, require_significant }
     }
 }
@@ -112,6 +112,7 @@ impl RegistryConfig {
             metric: self.metric.clone(),
             baseline: self.baseline.clone(),
             require_significant: self.require_significant,
+            or_equal: false,
         }
     }
 }

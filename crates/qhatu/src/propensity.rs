@@ -2,8 +2,10 @@
 
 mod explain;
 mod fit;
+mod gate;
 mod score;
 mod stored;
+mod text;
 
 use crate::fault::Fault;
 

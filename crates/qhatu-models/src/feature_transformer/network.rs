@@ -81,7 +81,7 @@ impl Network {
         let norm = LayerNorm::new(&mut parameters, "norm", width, EPSILON);
         let one = Widths { inputs: width, outputs: 1 };
         let head = Linear::new(&mut parameters, "head", one, deviation, stream);
-        let tokens = tokenizer.width() + 1;
+        let tokens = tokenizer.tokens() + 1;
         let dropout = config.hidden_dropout_prob;
         (Self { table, blocks, norm, head, tokens, width, dropout }, parameters)
     }

@@ -3,7 +3,10 @@
 //! Numbers are encoded piecewise linearly: between the quantiles `e_0 < … < e_T` of training the `t`-th share
 //! is `clamp((x − e_{t−1}) ⁄ (e_t − e_{t−1}), 0, 1)`, each share with a vector of its own (Gorishniy, Rubachev and
 //! Babenko, "On Embeddings for Numerical Features in Tabular Deep Learning", NeurIPS 2022, section 3.2). A category has a
-//! vector of its own; so has what is missing, and a category that training did not see is as good as missing.
+//! vector of its own; so has what is missing, and a category that training did not see is as good as missing. Numbers that
+//! are a vector (a text's) make one token together, a linear map of them.
+
+use std::ops::Range;
 
 use qhatu_nn::tensor_file::TensorFile;
 
@@ -16,6 +19,42 @@ const MISSING: usize = 1;
 const FIRST: usize = 2;
 /// As many categories as a column may have.
 const MOST_CATEGORIES: usize = 65_536;
+/// As many numbers as a vector may have.
+const MOST_NUMBERS: usize = 65_536;
+
+/// What the numbers of a row are: each a feature, but for those that are one vector.
+#[derive(Debug, Clone, Copy)]
+pub struct Features<'a> {
+    /// A column a number.
+    pub columns: Columns<'a>,
+    /// Which columns are a vector together, rising, none of them a category.
+    pub vectors: &'a [Range<usize>],
+}
+
+impl<'a> From<Columns<'a>> for Features<'a> {
+    fn from(columns: Columns<'a>) -> Self {
+        Self { columns, vectors: &[] }
+    }
+}
+
+impl Features<'_> {
+    /// Refuses vectors that overlap or reach beyond the columns, and columns that do not fit together.
+    pub(super) fn check(&self) -> Result<(), ModelError> {
+        self.columns.check()?;
+        let mut from = 0;
+        for Range { start, end } in self.vectors.iter().cloned() {
+            let numbers = end.saturating_sub(start);
+            if start < from || end > self.columns.values.len() || !(1..=MOST_NUMBERS).contains(&numbers) {
+                return Err(misfit(
+                    super::NAME,
+                    format!("columns {start} to {end} are no vector of their own"),
+                ));
+            }
+            from = end;
+        }
+        Ok(())
+    }
+}
 
 /// How a feature is encoded.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +63,8 @@ pub(super) enum Feature {
     Number(Vec<f32>),
     /// How many categories there are.
     Category(usize),
+    /// Of how many numbers a vector is.
+    Vector(usize),
 }
 
 impl Feature {
@@ -51,19 +92,36 @@ impl Feature {
         FIRST
             + match self {
                 Self::Number(edges) => edges.len().saturating_sub(1),
-                Self::Category(count) => *count,
+                Self::Category(count) | Self::Vector(count) => *count,
             }
     }
 
-    /// Says of each row of the feature's part of the table what it counts, where that is not 0.
-    fn encode(&self, value: f64, mut counts: impl FnMut(usize, f32)) {
+    /// Columns that it is read from.
+    fn numbers(&self) -> usize {
+        match self {
+            Self::Vector(count) => *count,
+            _ => 1,
+        }
+    }
+
+    /// Says of each row of the feature's part of the table what it counts, where that is not 0. `value` gives each of its
+    /// numbers. A vector's count so much less that a vector of numbers of deviation 1 weighs as much as one row.
+    fn encode(&self, value: impl Fn(usize) -> f64, mut counts: impl FnMut(usize, f32)) {
         counts(SHARED, 1.0);
+        if let Self::Vector(numbers) = self {
+            if (0..*numbers).any(|number| !value(number).is_finite()) {
+                return counts(MISSING, 1.0);
+            }
+            let scale = 1.0 / (*numbers as f32).sqrt();
+            return (0..*numbers).for_each(|number| counts(FIRST + number, scale * value(number) as f32));
+        }
+        let value = value(0);
         match self {
             _ if !value.is_finite() => counts(MISSING, 1.0),
             Self::Category(count) if value >= 0.0 && value < *count as f64 => {
                 counts(FIRST + value as usize, 1.0);
             }
-            Self::Category(_) => counts(MISSING, 1.0),
+            Self::Category(_) | Self::Vector(_) => counts(MISSING, 1.0),
             Self::Number(edges) => {
                 let value = value as f32;
                 for (bin, edge) in edges.windows(2).enumerate() {
@@ -129,14 +187,25 @@ pub(super) struct Tokenizer {
     /// The first row of each feature in the table; row 0 is the reading token's.
     firsts: Vec<usize>,
     rows: usize,
+    /// The first column of each feature, and at last the number of columns.
+    columns: Vec<usize>,
 }
 
 impl Tokenizer {
-    pub(super) fn fit(columns: Columns, bins: usize) -> Result<Self, ModelError> {
+    pub(super) fn fit<'a>(features: impl Into<Features<'a>>, bins: usize) -> Result<Self, ModelError> {
+        let Features { columns, vectors } = features.into();
         let category = |feature: usize| columns.categorical.get(feature).copied().unwrap_or(false);
-        let features = columns.values.iter().enumerate();
-        let features = features.map(|(feature, values)| Feature::of(values, category(feature), bins));
-        Ok(Self::new(features.collect::<Result<_, _>>()?))
+        let mut found = Vec::new();
+        let mut column = 0;
+        while let Some(values) = columns.values.get(column) {
+            let feature = match vectors.iter().find(|vector| vector.start == column) {
+                Some(vector) => Feature::Vector(vector.len()),
+                None => Feature::of(values, category(column), bins)?,
+            };
+            column += feature.numbers();
+            found.push(feature);
+        }
+        Ok(Self::new(found))
     }
 
     fn new(features: Vec<Feature>) -> Self {
@@ -147,12 +216,29 @@ impl Tokenizer {
             first
         };
         let firsts = features.iter().map(&mut next).collect();
-        Self { features, firsts, rows }
+        let mut columns = vec![0];
+        features.iter().for_each(|feature| columns.push(columns[columns.len() - 1] + feature.numbers()));
+        Self { features, firsts, rows, columns }
     }
 
-    /// Features of a row.
-    pub(super) fn width(&self) -> usize {
+    /// Features of a row, each a token.
+    pub(super) fn tokens(&self) -> usize {
         self.features.len()
+    }
+
+    /// Numbers of a row.
+    pub(super) fn width(&self) -> usize {
+        self.columns[self.features.len()]
+    }
+
+    /// The first number of a feature.
+    pub(super) fn column(&self, feature: usize) -> usize {
+        self.columns[feature]
+    }
+
+    fn each(&self) -> impl Iterator<Item = (&Feature, usize, usize)> {
+        let places = self.firsts.iter().zip(&self.columns);
+        self.features.iter().zip(places).map(|(feature, (first, column))| (feature, *first, *column))
     }
 
     /// Rows of the table.
@@ -165,8 +251,9 @@ impl Tokenizer {
         let Tokens { entries, starts } = tokens;
         entries.push((0, 1.0));
         starts.push(entries.len());
-        for (feature, (kind, first)) in self.features.iter().zip(&self.firsts).enumerate() {
-            kind.encode(value(feature), |row, count| entries.push(((first + row) as u32, count)));
+        for (feature, first, column) in self.each() {
+            let own = |number: usize| value(column + number);
+            feature.encode(own, |row, count| entries.push(((first + row) as u32, count)));
             starts.push(entries.len());
         }
     }
@@ -176,9 +263,10 @@ impl Tokenizer {
         let rows = columns.rows();
         let mut sums = vec![0.0_f64; self.rows];
         sums[0] = rows as f64;
-        for (feature, (kind, first)) in self.features.iter().zip(&self.firsts).enumerate() {
-            for value in &columns.values[feature] {
-                kind.encode(*value, |row, count| sums[first + row] += f64::from(count));
+        for (feature, first, column) in self.each() {
+            for row in 0..rows {
+                let own = |number: usize| columns.values[column + number][row];
+                feature.encode(own, |row, count| sums[first + row] += f64::from(count));
             }
         }
         sums.into_iter().map(|sum| (sum / rows.max(1) as f64) as f32).collect()
@@ -214,6 +302,7 @@ impl Tokenizer {
         let counts = self.features.iter().map(|feature| match feature {
             Feature::Category(count) => *count as i64,
             Feature::Number(edges) => -1 - edges.len() as i64,
+            Feature::Vector(numbers) => (MOST_CATEGORIES + numbers) as i64,
         });
         file.put_i64(&format!("{prefix}features"), &[self.features.len()], counts.collect());
         let edges: Vec<f32> = self.features.iter().flat_map(Feature::edges).copied().collect();
@@ -226,6 +315,9 @@ impl Tokenizer {
         let mut feature = |count: &i64| match *count {
             count if count >= 0 && count as u64 <= MOST_CATEGORIES as u64 => {
                 Ok(Feature::Category(count as usize))
+            }
+            count if count > 0 && count as u64 <= (MOST_CATEGORIES + MOST_NUMBERS) as u64 => {
+                Ok(Feature::Vector(count as usize - MOST_CATEGORIES))
             }
             count => {
                 let length = count.checked_add(1).and_then(i64::checked_neg).ok_or_else(fault)?;
@@ -247,7 +339,7 @@ impl Feature {
     fn edges(&self) -> &[f32] {
         match self {
             Self::Number(edges) => edges,
-            Self::Category(_) => &[],
+            Self::Category(_) | Self::Vector(_) => &[],
         }
     }
 }
@@ -258,7 +350,7 @@ mod tests {
 
     fn counts(feature: &Feature, value: f64) -> Vec<(usize, f32)> {
         let mut found = Vec::new();
-        feature.encode(value, |row, count| found.push((row, count)));
+        feature.encode(|_| value, |row, count| found.push((row, count)));
         found
     }
 
@@ -284,6 +376,28 @@ mod tests {
         }
         assert!(Feature::of(&[0.5], true, 4).is_err());
         assert!(Feature::of(&[1e9], true, 4).is_err());
+    }
+
+    #[test]
+    fn a_vector_is_one_token_and_one_gap_makes_it_missing() {
+        let feature = Feature::Vector(4);
+        let counts = |values: [f64; 4]| {
+            let mut found = Vec::new();
+            feature.encode(|number| values[number], |row, count| found.push((row, count)));
+            found
+        };
+        assert_eq!(counts([1.0, -2.0, 0.0, 4.0]), [(SHARED, 1.0), (2, 0.5), (3, -1.0), (4, 0.0), (5, 2.0)]);
+        assert_eq!(counts([1.0, 2.0, f64::NAN, 4.0]), [(SHARED, 1.0), (MISSING, 1.0)]);
+        let values = vec![vec![0.5; 3]; 5];
+        let columns = Columns::numbers(&values);
+        let tokenizer = Tokenizer::fit(Features { columns, vectors: &[1..4] }, 4).unwrap();
+        assert_eq!((tokenizer.tokens(), tokenizer.width(), tokenizer.column(2)), (3, 5, 4));
+        let mut file = TensorFile::default();
+        tokenizer.save(&mut file, "");
+        assert_eq!(Tokenizer::load(&file, "").unwrap(), tokenizer);
+        for vectors in [&[3..6][..], &[1..3, 2..4], &[2..2]] {
+            assert!(Features { columns, vectors }.check().is_err(), "{vectors:?}");
+        }
     }
 
     #[test]

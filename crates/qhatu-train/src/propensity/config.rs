@@ -35,6 +35,8 @@ pub struct PropensityConfig {
     pub cost: Cost,
     /// How often each column is shuffled to see what the model loses by it; 0: importance is left out.
     pub importance_repeats: usize,
+    /// Most numbers that a text becomes: its vector's first principal components.
+    pub text_width: usize,
     /// The classifier.
     pub model: propensity::Config,
 }
@@ -48,6 +50,7 @@ impl Default for PropensityConfig {
             calibration: calibration::Method::Isotonic,
             cost: Cost::default(),
             importance_repeats: 3,
+            text_width: 30,
             model: propensity::Config::default(),
         }
     }
@@ -64,6 +67,9 @@ impl PropensityConfig {
                 self.folds.to_string(),
                 "at least 2, so that some rows teach and others judge",
             );
+        }
+        if !(1..=65_536).contains(&self.text_width) {
+            return setting("text_width", self.text_width.to_string(), "1 to 65536 numbers, such as 30");
         }
         for (key, cost) in [
             ("cost.false_positive", self.cost.false_positive),

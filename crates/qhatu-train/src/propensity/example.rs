@@ -5,6 +5,7 @@ use qhatu_models::propensity::Kind;
 use qhatu_schema::{DenseColumn, DenseTable};
 use sha2::{Digest, Sha256};
 
+use super::text::TextColumn;
 use crate::error::TrainError;
 
 /// A table of features with what came of each row.
@@ -12,6 +13,8 @@ use crate::error::TrainError;
 pub struct Examples {
     /// The features, without the target.
     pub table: DenseTable,
+    /// Columns of texts that a text model has read; their texts stand in the table too.
+    pub texts: Vec<TextColumn>,
     /// Whether each row is a yes.
     pub labels: Vec<bool>,
     /// When each row was, as a number of its window, from 0; empty where rows have no order in time.
@@ -36,10 +39,23 @@ impl Examples {
         }
         let labels = table.column(target).map_or_else(|| Ok(Vec::new()), |column| labels(target, column))?;
         table.columns.retain(|(name, _)| name != target && !leave_out.contains(name));
-        Ok(Self { table, labels, periods: Vec::new() })
+        Ok(Self { table, texts: Vec::new(), labels, periods: Vec::new() })
     }
 
-    /// Says which rows they are: the same names and values, the same fingerprint.
+    /// The same rows with these of the texts' vectors alone.
+    ///
+    /// # Errors
+    /// Where one of them was not read.
+    pub fn with_texts(&self, names: &[String]) -> Result<Self, TrainError> {
+        let find = |name: &String| self.texts.iter().find(|column| column.name == *name).cloned();
+        let of = |name: &String| find(name).ok_or_else(|| TrainError::NoText { name: name.clone() });
+        let texts = names.iter().map(of).collect::<Result<_, _>>()?;
+        let (table, labels, periods) = (self.table.clone(), self.labels.clone(), self.periods.clone());
+        Ok(Self { table, texts, labels, periods })
+    }
+
+    /// Says which rows they are: the same names and values, the same fingerprint. What is learned from, and which text model
+    /// read the texts, is not part of it.
     pub fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
         for (name, column) in &self.table.columns {

@@ -143,6 +143,7 @@ mod tests {
     fn in_time_a_window_is_foretold_from_those_before_it() {
         let examples = Examples {
             table: Default::default(),
+            texts: Vec::new(),
             labels: vec![true, false, true, false, true],
             periods: vec![0, 0, 1, 2, 2],
         };

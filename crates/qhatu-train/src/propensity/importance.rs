@@ -2,32 +2,39 @@
 
 use qhatu_eval::metrics;
 use qhatu_models::Stream;
+use qhatu_models::trees::Columns;
 use qhatu_schema::{DenseColumn, DenseTable, Labels, Texts};
 
 use super::artifact::Scorer;
+use super::text::Rows;
 use crate::error::TrainError;
 
 /// For each column that the model takes, by how much ROC-AUC falls when it is shuffled, mean over `repeats`.
-/// Columns that say the same thing share their importance, so each seems to be worth little.
+/// All numbers of a column (a category's columns of 0 and 1, a text's components) are shuffled together: a row is prepared
+/// by itself, so that they are the numbers of the shuffled column. Columns that say the same thing share their
+/// importance, so each seems to be worth little.
 pub(super) fn importance(
     scorer: &Scorer,
-    table: &DenseTable,
+    rows: Rows,
     labels: &[bool],
     repeats: usize,
     stream: Stream,
 ) -> Result<Vec<(String, f64)>, TrainError> {
-    let auc = |table: &DenseTable| -> Result<f64, TrainError> {
-        Ok(metrics::auc_roc(&scorer.probabilities(table)?, labels).unwrap_or(0.5))
+    let auc = |prepared: &[Vec<f64>]| -> Result<f64, TrainError> {
+        let told = scorer.model.probabilities(Columns::numbers(prepared))?;
+        Ok(metrics::auc_roc(&told, labels).unwrap_or(0.5))
     };
-    let whole = auc(table)?;
+    let prepared = scorer.prepare(rows)?;
+    let sources = scorer.sources();
+    let whole = auc(&prepared)?;
     let mut found = Vec::new();
-    for (place, name) in scorer.preparation.columns().into_iter().enumerate() {
+    for (place, name) in scorer.columns().into_iter().enumerate() {
         let mut lost = 0.0;
         for repeat in 0..repeats {
             let order = stream.child(place as u64).child(repeat as u64).shuffled(labels.len());
-            let mut shuffled = table.clone();
-            if let Some((_, column)) = shuffled.columns.iter_mut().find(|(known, _)| known == name) {
-                *column = pick(column, &order);
+            let mut shuffled = prepared.clone();
+            for (numbers, _) in shuffled.iter_mut().zip(&sources).filter(|(_, source)| **source == name) {
+                *numbers = order.iter().map(|row| numbers[*row]).collect();
             }
             lost += whole - auc(&shuffled)?;
         }

@@ -158,7 +158,7 @@ impl Looking {
             periods.extend(users.iter().map(|_| period));
             append(&mut table, seen);
         }
-        Examples { table, labels, periods }
+        Examples { table, texts: Vec::new(), labels, periods }
     }
 }
 

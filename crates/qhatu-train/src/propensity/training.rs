@@ -6,7 +6,8 @@ use qhatu_eval::{Classification, OverFolds, threshold_by_cost};
 use qhatu_features::{Preparation, Recipe};
 use qhatu_models::Stream;
 use qhatu_models::calibration::Calibration;
-use qhatu_models::propensity::{Classifier, Propensity};
+use qhatu_models::feature_transformer::Features;
+use qhatu_models::propensity::{Classifier, Kind, Propensity};
 use qhatu_models::trees::{Columns, Target};
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +16,7 @@ use super::config::PropensityConfig;
 use super::example::Examples;
 use super::fold::{Folds, balanced};
 use super::importance::{importance, pick_rows};
+use super::text::{Rows, TextColumn, TextPreparation};
 use crate::error::TrainError;
 
 /// The figures of one fold.
@@ -35,6 +37,9 @@ pub struct PropensityReport {
     pub config: PropensityConfig,
     /// How each column was prepared.
     pub recipes: Vec<(String, Recipe)>,
+    /// Columns of texts that a text model read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub texts: Vec<String>,
     /// Each fold, or each window that is judged, oldest first.
     pub folds: Vec<FoldFigures>,
     /// Each figure over folds.
@@ -58,6 +63,7 @@ pub struct Trained {
 const FOLDS: u64 = 0;
 const BALANCE: u64 = 1;
 const IMPORTANCE: u64 = 2;
+const TEXTS: u64 = 3;
 
 /// Fits and judges a propensity model. The same rows, configuration and seed give the same model to the bit.
 ///
@@ -79,6 +85,21 @@ pub fn train(
     let calibration = Calibration::fit(config.calibration, &scores, &happened)?;
     let scorer = task.calibrated(scorer, calibration, &scores, &happened)?;
     Ok(Trained { scorer, report })
+}
+
+/// Judges settings fold by fold and keeps no model: what [`train`] would report of them, without the columns' importance.
+///
+/// # Errors
+/// As [`train`].
+pub fn judge(
+    examples: &Examples,
+    recipes: &[(String, Recipe)],
+    config: &PropensityConfig,
+) -> Result<PropensityReport, TrainError> {
+    let config = PropensityConfig { importance_repeats: 0, ..config.clone() };
+    let task = Task::new(examples, recipes, &config)?;
+    let folds = task.folds();
+    task.report(&folds, &task.held_out(&folds)?)
 }
 
 /// For each fold the rows that judge, and the scorer fitted on the others, not yet calibrated.
@@ -122,7 +143,7 @@ impl<'a> Task<'a> {
             return Err(TrainError::FewLabels { positives, rows, folds: config.folds });
         }
         check_windows(examples)?;
-        if recipes.is_empty() {
+        if recipes.is_empty() && examples.texts.is_empty() {
             return Err(TrainError::NoFeatures);
         }
         Ok(Self { examples, recipes, config, stream: Stream::new(config.seed) })
@@ -143,19 +164,37 @@ impl<'a> Task<'a> {
         let Self { examples, config, .. } = self;
         let recipes: Vec<(&str, Recipe)> =
             self.recipes.iter().map(|(name, recipe)| (name.as_str(), *recipe)).collect();
-        let preparation = Preparation::fit(&recipes, &examples.table, training)?;
+        let preparation = match recipes.is_empty() {
+            true => Preparation::none(),
+            false => Preparation::fit(&recipes, &examples.table, training)?,
+        };
+        let form = (config.text_width, config.model.kind == Kind::Logistic);
+        let stream = self.stream.child(TEXTS).child(number);
+        let texts = TextPreparation::fit(&examples.texts, training, form, stream);
         let stream = self.stream.child(BALANCE).child(number);
         let drawn = balanced(training, &examples.labels, config.balance, stream);
-        let prepared = preparation.transform(&pick_rows(&examples.table, &drawn.rows))?;
+        let mut prepared = preparation.transform(&pick_rows(&examples.table, &drawn.rows))?;
+        let vectors = texts.spans(prepared.len());
+        prepared.extend(texts.transform(&self.picked(&drawn.rows))?);
         let labels: Vec<f32> =
             drawn.rows.iter().map(|row| f32::from(u8::from(examples.labels[*row]))).collect();
-        let categorical = preparation.categorical();
+        if prepared.is_empty() {
+            return Err(TrainError::NoFeatures);
+        }
+        let mut categorical = preparation.categorical();
+        categorical.resize(prepared.len(), false);
         let columns = Columns { values: &prepared, categorical: &categorical };
         let target = Target { labels: &labels, weights: &drawn.weights, groups: &[] };
-        let classifier = Classifier::fit(columns, &target, &config.model, config.seed)?;
-        let names = preparation.names();
+        let features = Features { columns, vectors: &vectors };
+        let classifier = Classifier::fit(features, &target, &config.model, config.seed)?;
+        let names = [preparation.names(), texts.names()].concat();
         let model = Propensity { classifier, calibration: Calibration::None, threshold: 0.5, names };
-        Ok(Scorer { preparation, model })
+        Ok(Scorer { preparation, texts, model })
+    }
+
+    /// The texts of some rows.
+    fn picked(&self, rows: &[usize]) -> Vec<TextColumn> {
+        self.examples.texts.iter().map(|column| column.pick(rows)).collect()
     }
 
     fn held_out(&self, folds: &Folds) -> Result<HeldOut, TrainError> {
@@ -164,7 +203,8 @@ impl<'a> Task<'a> {
         for fold in folds.scored() {
             let judging = folds.judging(fold);
             let scorer = self.scorer(&folds.teaching(fold), fold as u64)?;
-            let prepared = scorer.preparation.transform(&pick_rows(&self.examples.table, &judging))?;
+            let table = pick_rows(&self.examples.table, &judging);
+            let prepared = scorer.prepare(Rows { table: &table, texts: &self.picked(&judging) })?;
             let own = scorer.model.classifier.scores(Columns::numbers(&prepared))?;
             judging.iter().zip(own).for_each(|(row, score)| scores[*row] = score);
             scorers.push((fold, scorer));
@@ -211,7 +251,8 @@ impl<'a> Task<'a> {
                 let table = pick_rows(&self.examples.table, &judging);
                 let stream = self.stream.child(IMPORTANCE).child(*fold as u64);
                 let repeats = self.config.importance_repeats;
-                for (name, auc) in importance(&scorer, &table, &happened, repeats, stream)? {
+                let rows = Rows { table: &table, texts: &self.picked(&judging) };
+                for (name, auc) in importance(&scorer, rows, &happened, repeats, stream)? {
                     *lost.entry(name).or_default() += auc / judged.len() as f64;
                 }
             }
@@ -227,6 +268,7 @@ impl<'a> Task<'a> {
             protocol: folds.protocol(self.config.seed),
             config: self.config.clone(),
             recipes: self.recipes.to_vec(),
+            texts: self.examples.texts.iter().map(|column| column.name.clone()).collect(),
             over_folds: over_folds(&figures),
             folds: figures,
             pooled: Classification::of(&told, &labels, threshold)?.deciding(&said_yes, &labels),

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use qhatu_ingest::read_table_file;
+use qhatu_train::propensity::Rows;
 
 use super::stored::{self, Place};
+use super::text::TextModelArg;
 use crate::fault::Fault;
 use crate::shop::{say, say_json};
 
@@ -24,6 +26,8 @@ pub(crate) struct Args {
     /// Columns of numbers that only name something, as when fitting.
     #[arg(long, value_delimiter = ',')]
     categories: Vec<String>,
+    #[command(flatten)]
+    text: TextModelArg,
     /// Answer as JSON.
     #[arg(long)]
     json: bool,
@@ -36,7 +40,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Fault> {
         let (row, rows) = (args.row, table.rows());
         return Err(Fault::Said(format!("--row {row}: {} has {rows} rows, from 1", args.table.display())));
     }
-    let found = scorer.explain(&table, args.row - 1)?;
+    let texts = args.text.read(&scorer, &table)?;
+    let found = scorer.explain(Rows { table: &table, texts: &texts }, args.row - 1)?;
     if args.json {
         return say_json(&found);
     }

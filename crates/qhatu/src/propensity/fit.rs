@@ -7,12 +7,14 @@ use qhatu_features::Recipe;
 use qhatu_ingest::read_table_file;
 use qhatu_models::calibration::Method;
 use qhatu_models::propensity::Kind;
+use qhatu_train::TrainError;
 use qhatu_train::propensity::{
     Balance, Examples, PropensityConfig, PropensityReport, Windows, recipes, shopper_examples, train,
 };
 use serde::de::DeserializeOwned;
 
 use super::stored::{self, Place};
+use super::text::{self, TextArgs};
 use crate::fault::Fault;
 use crate::progress::Stage;
 use crate::shop::{Shop, say, say_json};
@@ -37,6 +39,9 @@ pub(crate) struct Args {
     /// The shop project whose registry takes the model, as a version of `propensity`.
     #[arg(long)]
     dir: Option<PathBuf>,
+    /// Make the model champion whatever the gate says, as where a column that tells the answer was left out.
+    #[arg(long, requires = "dir")]
+    past_gate: bool,
     /// What classifies: boosting, forest, logistic, attention or ensemble.
     #[arg(long, default_value = "boosting", value_parser = word::<Kind>)]
     model: Kind,
@@ -46,6 +51,8 @@ pub(crate) struct Args {
     /// Columns of numbers that only name something, with commas between.
     #[arg(long, value_delimiter = ',', conflicts_with = "shoppers")]
     categories: Vec<String>,
+    #[command(flatten)]
+    text: TextArgs,
     /// How a column is prepared, as COLUMN=number, mean, standard, min_max, label or one_hot.
     #[arg(long, value_name = "COLUMN=RECIPE", value_parser = recipe)]
     recipe: Vec<(String, Recipe)>,
@@ -95,6 +102,7 @@ impl Args {
             folds: self.folds,
             balance: self.balance,
             calibration: self.calibration,
+            text_width: self.text.text_width,
             cost: Cost { false_positive: self.cost_false_positive, false_negative: self.cost_false_negative },
             ..PropensityConfig::default()
         };
@@ -115,27 +123,65 @@ fn examples(args: &Args) -> Result<Examples, Fault> {
         let shop = Shop::open(args.dir.as_deref().unwrap_or(Path::new(".")))?;
         let windows = Windows { horizon: args.shoppers.unwrap_or_default(), count: args.windows };
         let known = (shop.declarations()?, shop.catalogue().items()?);
-        let mut examples = shopper_examples(&shop.lake()?, (known.0, &known.1), windows)?;
+        let examples = shopper_examples(&shop.lake()?, (known.0, &known.1), windows)?;
         let unknown = args.leave_out.iter().find(|name| examples.table.column(name).is_none());
         if let Some(name) = unknown {
             return Err(Fault::Said(format!("--leave-out {name}: shoppers have no such feature")));
         }
-        examples.table.columns.retain(|(name, _)| !args.leave_out.contains(name));
         return Ok(examples);
     };
     let rows = read_table_file(table, &args.categories)?;
     let target = args.target.as_deref().unwrap_or_default();
-    let examples = Examples::new(rows, target, &args.leave_out)?;
-    Ok(examples)
+    let texts = match &args.text.text_model {
+        Some(folder) => {
+            check_texts(args, target)?;
+            text::read(&args.text.columns, folder, &rows)?
+        }
+        None => Vec::new(),
+    };
+    let examples = Examples::new(rows, target, &[])?;
+    let known =
+        || examples.table.columns.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+    if let Some(name) = args.leave_out.iter().find(|name| examples.table.column(name).is_none()) {
+        return Err(TrainError::NoColumn { name: name.clone(), known: known() }.into());
+    }
+    Ok(Examples { texts, ..examples })
+}
+
+/// How each column is prepared that is learned from as it stands: not those left out, nor those read as texts. They stay in
+/// the table, for a champion that is held against this model may take them.
+fn prepared(args: &Args, examples: &Examples) -> Result<Vec<(String, Recipe)>, Fault> {
+    let out = |name: &String| args.leave_out.contains(name) || args.text.columns.contains(name);
+    let unknown = |(name, _): &&(String, Recipe)| examples.table.column(name).is_none() || out(name);
+    if let Some((name, _)) = args.recipe.iter().find(unknown) {
+        return Err(Fault::Said(format!("--recipe {name}=…: there is no such column to learn from")));
+    }
+    let mut recipes = recipes(&examples.table, args.model, &args.recipe);
+    recipes.retain(|(name, _)| !out(name));
+    Ok(recipes)
+}
+
+/// A column that is read as a text is nothing else.
+fn check_texts(args: &Args, target: &str) -> Result<(), Fault> {
+    for name in &args.text.columns {
+        let other = [
+            (name == target, "--target"),
+            (args.leave_out.contains(name), "--leave-out"),
+            (args.categories.contains(name), "--categories"),
+            (args.recipe.iter().any(|(column, _)| column == name), "--recipe"),
+        ];
+        if let Some((_, flag)) = other.iter().find(|(holds, _)| *holds) {
+            return Err(Fault::Said(format!(
+                "--text {name}: the column is named by {flag} too; name it once"
+            )));
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Fault> {
     let examples = examples(args)?;
-    let unknown = args.recipe.iter().find(|(name, _)| examples.table.column(name).is_none());
-    if let Some((name, _)) = unknown {
-        return Err(Fault::Said(format!("--recipe {name}=…: there is no such column to learn from")));
-    }
-    let recipes = recipes(&examples.table, args.model, &args.recipe);
+    let recipes = prepared(args, &examples)?;
     let stage = Stage::begin("fit", 0);
     let what = match args.shoppers {
         Some(days) => format!("{} rows, {} windows of {days} days", examples.labels.len(), args.windows),
@@ -145,7 +191,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Fault> {
     let trained = train(&examples, &recipes, &args.config())?;
     stage.end(&what);
     let place = Place { out: args.out.as_deref(), dir: args.dir.as_deref() };
-    let kept = stored::keep(&place, &trained, &examples)?;
+    let kept = stored::keep(&place, &trained, &examples, args.past_gate)?;
     if args.json {
         return say_json(&trained.report);
     }

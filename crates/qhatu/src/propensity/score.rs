@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use qhatu_ingest::read_table_file;
 use qhatu_schema::{Column, DenseTable, Table, Timestamp};
 use qhatu_store::write_table;
-use qhatu_train::propensity::shoppers_now;
+use qhatu_train::propensity::{Rows, shoppers_now};
 use serde_json::json;
 
 use super::stored::{self, Place};
+use super::text::TextModelArg;
 use crate::fault::Fault;
 use crate::shop::{Shop, say};
 
@@ -32,6 +33,8 @@ pub(crate) struct Args {
     /// Columns of numbers that only name something, as when fitting.
     #[arg(long, value_delimiter = ',', conflicts_with = "shoppers")]
     categories: Vec<String>,
+    #[command(flatten)]
+    text: TextModelArg,
     /// Write the answers as Parquet instead of printing them.
     #[arg(long)]
     out: Option<PathBuf>,
@@ -54,7 +57,8 @@ fn rows(args: &Args) -> Result<(Vec<String>, DenseTable), Fault> {
 pub(crate) fn run(args: &Args) -> Result<(), Fault> {
     let scorer = stored::open(&Place { out: args.model.as_deref(), dir: args.dir.as_deref() })?;
     let (names, table) = rows(args)?;
-    let told = scorer.probabilities(&table)?;
+    let texts = args.text.read(&scorer, &table)?;
+    let told = scorer.probabilities(Rows { table: &table, texts: &texts })?;
     let threshold = scorer.model.threshold;
     let Some(path) = &args.out else {
         for (row, p) in told.iter().enumerate() {

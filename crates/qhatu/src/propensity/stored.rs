@@ -3,18 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use qhatu_registry::{ArtifactFile, NewRun, NewVersion};
+use qhatu_registry::{ArtifactFile, ModelVersion, NewRun, NewVersion};
 use qhatu_schema::Timestamp;
 use qhatu_store::write_atomic;
 use qhatu_train::propensity::{Examples, Scorer, Trained};
 use serde_json::json;
 
+use super::gate;
 use crate::fault::Fault;
 use crate::shop::{CODE_VERSION, Shop};
 
 /// The model's name in the registry.
-const MODEL: &str = "propensity";
-const REPORT_FILE: &str = "report.json";
+pub(super) const MODEL: &str = "propensity";
+pub(super) const REPORT_FILE: &str = "report.json";
 
 /// Where to keep a model.
 pub(super) struct Place<'a> {
@@ -25,7 +26,12 @@ pub(super) struct Place<'a> {
 }
 
 /// Keeps a model, and says where.
-pub(super) fn keep(place: &Place, trained: &Trained, examples: &Examples) -> Result<Vec<String>, Fault> {
+pub(super) fn keep(
+    place: &Place,
+    trained: &Trained,
+    examples: &Examples,
+    past_gate: bool,
+) -> Result<Vec<String>, Fault> {
     let report =
         serde_json::to_vec_pretty(&trained.report).map_err(|fault| Fault::Said(fault.to_string()))?;
     let mut files = trained.scorer.to_files()?;
@@ -39,7 +45,10 @@ pub(super) fn keep(place: &Place, trained: &Trained, examples: &Examples) -> Res
         said.push(format!("the model is in {}", folder.display()));
     }
     if let Some(dir) = place.dir {
-        said.push(register(&Shop::open(dir)?, trained, examples, files)?);
+        let shop = Shop::open(dir)?;
+        let version = register(&shop, trained, examples, files)?;
+        said.push(format!("registered as {MODEL} {}", version.version));
+        said.push(gate::ask(&shop, &version, (trained, examples), past_gate)?);
     }
     Ok(said)
 }
@@ -49,10 +58,11 @@ fn register(
     trained: &Trained,
     examples: &Examples,
     files: Vec<(&'static str, Vec<u8>)>,
-) -> Result<String, Fault> {
+) -> Result<ModelVersion, Fault> {
     let (registry, report) = (shop.registry(), &trained.report);
     let kind = json!(report.config.model.kind).as_str().unwrap_or(MODEL).to_owned();
-    let config = json!({ "config": report.config, "recipes": report.recipes });
+    let texts = json!({ "columns": report.texts, "model": trained.scorer.texts.model() });
+    let config = json!({ "config": report.config, "recipes": report.recipes, "texts": texts });
     let data_fingerprint = examples.fingerprint();
     let run = registry.start_run(
         NewRun {
@@ -79,11 +89,10 @@ fn register(
     };
     let files: Vec<ArtifactFile> =
         files.into_iter().map(|(name, bytes)| ArtifactFile { name: name.to_owned(), bytes }).collect();
-    let version = registry.register(MODEL, new, &files, Timestamp::now())?;
-    Ok(format!("registered as {MODEL} {}", version.version))
+    Ok(registry.register(MODEL, new, &files, Timestamp::now())?)
 }
 
-/// Reads a model from a folder, or the newest version of a shop's registry.
+/// Reads a model from a folder, or the champion of a shop's registry; where there is none yet, the newest version.
 pub(super) fn open(place: &Place) -> Result<Scorer, Fault> {
     if let Some(folder) = place.out {
         let mut files = BTreeMap::new();
@@ -95,7 +104,8 @@ pub(super) fn open(place: &Place) -> Result<Scorer, Fault> {
     }
     let shop = Shop::open(place.dir.unwrap_or(Path::new(".")))?;
     let registry = shop.registry();
-    let version = registry.versions(MODEL)?.pop().ok_or_else(|| {
+    let champion = registry.alias(MODEL, gate::CHAMPION)?;
+    let version = champion.or(registry.versions(MODEL)?.pop()).ok_or_else(|| {
         Fault::Said("there is no propensity model yet; `qhatu propensity fit --dir` makes one".to_owned())
     })?;
     let artifact = registry.open(&version)?;

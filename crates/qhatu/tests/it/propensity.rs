@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::fs;
+use std::path::PathBuf;
 
 use serde_json::Value;
 
@@ -9,8 +10,12 @@ use crate::shop::Shop;
 
 /// 400 sessions; who viewed more than six times and comes from an e-mail buys, nearly always.
 fn sessions() -> String {
+    sessions_of(400)
+}
+
+fn sessions_of(rows: u32) -> String {
     let mut text = String::from("views,source,browser,bought\n");
-    for row in 0..400_u32 {
+    for row in 0..rows {
         let (views, source) = (row * 7 % 13, ["mail", "search", "direct"][(row % 3) as usize]);
         let bought = (views > 6 && source == "mail") != (row % 41 == 0);
         let shown = if row % 17 == 0 { String::new() } else { views.to_string() };
@@ -57,6 +62,54 @@ fn a_model_is_fitted_kept_and_scores_from_folder_and_registry() {
         let of = |folder: &str| fs::read(shop.dir().join(folder).join(file)).unwrap();
         assert!(of("model") == of("again"), "{file}");
     }
+}
+
+/// Only what is not worse than the champion on the same rows and folds becomes champion, and the champion scores.
+#[test]
+fn a_worse_model_is_not_promoted() {
+    let shop = Shop::new();
+    fs::write(shop.dir().join("sessions.csv"), sessions()).unwrap();
+    fs::write(shop.dir().join("more.csv"), sessions_of(520)).unwrap();
+    let narrow: String = sessions()
+        .lines()
+        .map(|line| line.split(',').collect::<Vec<_>>())
+        .fold(String::new(), |text, row| text + &format!("{},{},{}\n", row[0], row[2], row[3]));
+    fs::write(shop.dir().join("narrow.csv"), narrow).unwrap();
+    let fit = |table: &str, more: &[&str]| {
+        let words = ["propensity", "fit", table, "--target", "bought", "--trees", "30", "--dir", "."];
+        shop.succeed(&[&words[..], more].concat())
+    };
+    let says = |said: String, parts: &[&str]| {
+        for part in parts {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+    };
+    let blind = ["--leave-out", "source"];
+    says(
+        fit("sessions.csv", &blind),
+        &["propensity 1 is promoted to champion; better: folds.roc_auc", "of chance"],
+    );
+    says(
+        fit("sessions.csv", &[]),
+        &["propensity 2 is promoted to champion; better", "of champion v1 (boosting), difference"],
+    );
+    let told = || shop.succeed(&["propensity", "score", "sessions.csv", "--dir", "."]);
+    let best = told();
+    says(
+        fit("sessions.csv", &blind),
+        &["propensity 3 is not promoted; not better", "--past-gate promotes it"],
+    );
+    assert_eq!(told(), best, "the champion scores, not the newest version");
+    // Other rows: the champion's settings are judged on them.
+    says(fit("more.csv", &blind), &["propensity 4 is not promoted; not better", "of champion v2"]);
+    says(fit("more.csv", &[]), &["propensity 5 is promoted to champion; not worse", "of champion v2"]);
+    says(
+        fit("narrow.csv", &[]),
+        &["propensity 6 is not promoted; champion v5 cannot be judged on these rows", "\"source\""],
+    );
+    assert_ne!(told(), best);
+    says(fit("narrow.csv", &["--past-gate"]), &["propensity 7 is promoted to champion; past the gate"]);
+    says(told(), &["\"row\":400"]);
 }
 
 #[test]
@@ -117,4 +170,126 @@ fn what_is_wrong_is_said() {
     let bytes = fs::read(&path).unwrap();
     fs::write(&path, &bytes[..bytes.len() - 3]).unwrap();
     says(&["propensity", "score", "sessions.csv", "--model", "model"], "not a whole safetensors file");
+}
+
+fn text_model() -> String {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../qhatu-text/tests/golden/tiny_bert");
+    folder.to_string_lossy().into_owned()
+}
+
+/// 400 searches of three words each; whoever looks for a "q" buys, and nothing else in the table says so.
+fn searches() -> String {
+    let mut random = 1_u64;
+    let mut below = move |bound: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % bound
+    };
+    let mut text = String::from("views,query,code,bought\n");
+    for row in 0..400 {
+        let (views, bought) = (below(17), below(10) < 4);
+        let mut word = || char::from(b'a' + below(9) as u8);
+        let words = [word(), if bought { 'q' } else { word() }, word()];
+        let shown = match row % 50 {
+            7 => String::new(),
+            _ => words.map(String::from).join(" "),
+        };
+        let _ = writeln!(text, "{views},{shown},{row},{bought}");
+    }
+    text
+}
+
+/// What only a text says is found by every kind of model that reads it, and by none that does not.
+#[test]
+fn a_text_tells_what_no_other_column_does() {
+    let shop = Shop::new();
+    fs::write(shop.dir().join("searches.csv"), searches()).unwrap();
+    let model = text_model();
+    let fit = ["propensity", "fit", "searches.csv", "--target", "bought", "--json", "--leave-out"];
+    let read = ["code", "--text", "query", "--text-model", &model];
+    let auc = |report: &Value| report["over_folds"]["roc_auc"]["mean"].as_f64().unwrap();
+    let blind = shop.json(&[&fit[..], &["code,query", "--trees", "20", "--out", "blind"]].concat());
+    assert!((auc(&blind) - 0.5).abs() < 0.15, "{}", auc(&blind));
+    for kind in ["boosting", "forest", "logistic", "attention", "ensemble"] {
+        let how = ["--model", kind, "--trees", "40", "--epochs", "30", "--out", kind];
+        let report = shop.json(&[&fit[..], &read[..], &how[..]].concat());
+        assert!(auc(&report) > 0.8, "{kind}: {}", auc(&report));
+        // The text is one feature, whatever it is made of.
+        let importance = report["importance"].as_array().unwrap();
+        assert_eq!(
+            (importance.len(), &importance[0][0]),
+            (2, &Value::from("query")),
+            "{kind}: {importance:?}"
+        );
+        let of = ["searches.csv", "--model", kind, "--text-model", &model];
+        let told = shop.succeed(&[&["propensity", "score"], &of[..]].concat());
+        let first: Value = serde_json::from_str(told.lines().next().unwrap()).unwrap();
+        let why = shop.json(&[&["propensity", "explain", "--row", "1", "--json"], &of[..]].concat());
+        // Attention adds up in another order for one row than for many.
+        let apart = |other: &Value| (why["probability"].as_f64().unwrap() - other.as_f64().unwrap()).abs();
+        assert!(apart(&first["probability"]) < 1e-4, "{kind}: {why} {first}");
+        let columns = why["columns"].as_array().unwrap();
+        assert_eq!((columns.len(), &columns[0][0]), (2, &Value::from("query")), "{kind}: {columns:?}");
+    }
+    // The same seed gives the same bytes.
+    shop.json(&[&fit[..], &read[..], &["--trees", "40", "--out", "again"]].concat());
+    let of = |folder: &str| fs::read(shop.dir().join(folder).join("model.safetensors")).unwrap();
+    assert!(of("boosting") == of("again"));
+}
+
+#[test]
+fn what_is_wrong_with_texts_is_said() {
+    let shop = Shop::new();
+    let dir = shop.dir();
+    fs::write(dir.join("searches.csv"), searches()).unwrap();
+    let model = text_model();
+    let says = |words: &[&str], part: &str| {
+        let said = shop.fail(words);
+        assert!(said.contains(part), "{part}: {said}");
+    };
+    let fit = ["propensity", "fit", "searches.csv", "--target", "bought", "--out", "model", "--trees", "5"];
+    let with = |column: &str, folder: &str, more: &[&str]| -> Vec<String> {
+        let own = ["--text", column, "--text-model", folder];
+        fit.iter().chain(&own).chain(more).map(|word| (*word).to_owned()).collect()
+    };
+    let wrong = |column: &str, folder: &str, more: &[&str], part: &str| {
+        let words = with(column, folder, more);
+        says(&words.iter().map(String::as_str).collect::<Vec<_>>(), part);
+    };
+    wrong(
+        "title",
+        &model,
+        &[],
+        "--text title: there is no such column; there are views, query, code, bought",
+    );
+    wrong("views", &model, &[], "--text views: the column holds numbers, not texts");
+    wrong("query,query", &model, &[], "a column is named once");
+    wrong("query", "nowhere", &[], "--text-model nowhere: there is no such folder");
+    wrong("query", ".", &[], "config.json");
+    wrong("query", &model, &["--leave-out", "query"], "named by --leave-out too");
+    wrong("query", &model, &["--recipe", "query=one_hot"], "named by --recipe too");
+    wrong("query", &model, &["--categories", "query"], "named by --categories too");
+    wrong("bought", &model, &[], "named by --target too");
+    wrong("query", &model, &["--text-width", "0"], "text_width = 0");
+    for alone in [["--text", "query"], ["--text-model", &model]] {
+        let status = shop.run(&[&fit[..], &alone[..]].concat()).status;
+        assert_eq!(status.code(), Some(2), "one is nothing without the other");
+    }
+    let words = with("query", &model, &[]);
+    shop.succeed(&words.iter().map(String::as_str).collect::<Vec<_>>());
+    let score = ["propensity", "score", "searches.csv", "--model", "model"];
+    says(&score, "the model reads the texts of query; name the text model");
+    // Another text model: the same with two letters exchanged.
+    let other = dir.join("other");
+    fs::create_dir(&other).unwrap();
+    for file in ["config.json", "vocab.txt", "tokenizer_config.json", "model.safetensors"] {
+        fs::copy(PathBuf::from(&model).join(file), other.join(file)).unwrap();
+    }
+    let words = fs::read_to_string(other.join("vocab.txt")).unwrap();
+    fs::write(other.join("vocab.txt"), words.replace("\nk\nl\n", "\nl\nk\n")).unwrap();
+    says(&[&score[..], &["--text-model", "other"]].concat(), "fitted with another text model");
+    fs::write(dir.join("short.csv"), "views\n3\n").unwrap();
+    let short = ["propensity", "score", "short.csv", "--model", "model", "--text-model", &model];
+    says(&short, "--text query: there is no such column");
+    shop.succeed(&[&fit[..], &["--leave-out", "query"]].concat());
+    says(&[&score[..], &["--text-model", &model]].concat(), "the model was fitted without texts");
 }
