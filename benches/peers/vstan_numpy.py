@@ -1,7 +1,7 @@
 """The peer of `vstan`: STAN (Garg et al., SIGIR 2019), VS-kNN (Ludewig and Jannach, 2018) and VSTAN (Ludewig et al., 2021).
 
 Written from the papers' formulas on NumPy arrays; names as in session-rec. `vstan_numpy.py TRAIN TEST CONFIG n` answers every
-n-th prefix of TEST by all sessions that share an item, and prints HR@20, MRR@20 and percentiles of milliseconds a query as
+n-th prefix of TEST by the latest `m` sessions of each of its items, and prints HR@20, MRR@20 and percentiles of milliseconds a query as
 JSON. The files have no times: sessions are spread evenly over 100 days.
 """
 import json
@@ -26,7 +26,8 @@ for number, session in enumerate(sessions):
     for item in session:
         holding[item].append(number)
 idf = np.array([np.log(len(sessions) / len(having)) if having else 0.0 for having in holding])
-holding = [np.array(having, dtype=np.int64) for having in holding]
+# Of each item the latest sessions alone are looked at.
+holding = [np.array(having[-config.get("m", len(sessions)) :], dtype=np.int64) for having in holding]
 lengths = np.array([len(session) for session in sessions], dtype=np.float64)
 ages = (len(sessions) - 1 - np.arange(len(sessions))) * (100 / len(sessions))
 similarity = np.zeros(len(sessions))

@@ -21,7 +21,7 @@ const TEXTS = {
     code: "Código", score: "puntaje",
     facts: { orders: "Pedidos", spent: "Gasto por pedido", last: "Última compra" },
     groups: { own: "Ya lo conoce", match: "Combina", trend: "Se vende bien", other: "Otras señales" },
-    models: { blend: "mezcla aprendida", own_frequency: "lo que suele comprar", ease: "productos afines", item_knn: "quien compró esto", vmis_knn: "visitas parecidas", decayed_markov: "lo que sigue", popularity: "lo más vendido", recent_popularity: "lo más vendido ahora", sasrec: "secuencia de compras" },
+    models: { blend: "mezcla aprendida", own_frequency: "lo que suele comprar", ease: "productos afines", item_knn: "quien compró esto", vmis_knn: "visitas parecidas", decayed_markov: "lo que sigue", popularity: "lo más vendido", recent_popularity: "lo más vendido ahora", department_popularity: "lo más vendido en su departamento", sasrec: "secuencia de compras" },
     loading: "Buscando…", done: (n) => `Listas al día para ${n}.`, unknown: (id) => `No hay compras de ${id}: se muestra lo que recibiría alguien nuevo.`,
     nobody: "Aún no hay compradores con historial.", failed: "No se pudo consultar al servidor.",
     kinds: { view: "Vio", click: "Hizo clic", add_to_cart: "Al carrito", remove_from_cart: "Quitó del carrito", purchase: "Compró", refund: "Devolvió" },
@@ -46,7 +46,7 @@ const TEXTS = {
     code: "Code", score: "score",
     facts: { orders: "Orders", spent: "Spent an order", last: "Last purchase" },
     groups: { own: "Known to them", match: "Goes with it", trend: "Sells well", other: "Other signs" },
-    models: { blend: "learned blend", own_frequency: "what they usually buy", ease: "related products", item_knn: "who bought this", vmis_knn: "similar visits", decayed_markov: "what follows", popularity: "best sellers", recent_popularity: "best sellers now", sasrec: "sequence of purchases" },
+    models: { blend: "learned blend", own_frequency: "what they usually buy", ease: "related products", item_knn: "who bought this", vmis_knn: "similar visits", decayed_markov: "what follows", popularity: "best sellers", recent_popularity: "best sellers now", department_popularity: "best sellers in their department", sasrec: "sequence of purchases" },
     loading: "Looking…", done: (n) => `Lists are up to date for ${n}.`, unknown: (id) => `Nothing known of ${id}: this is what somebody new would get.`,
     nobody: "There are no shoppers with a history yet.", failed: "The server could not be asked.",
     kinds: { view: "Viewed", click: "Clicked", add_to_cart: "Into the cart", remove_from_cart: "Out of the cart", purchase: "Bought", refund: "Gave back" },
@@ -62,7 +62,7 @@ const SHORT = matchMedia("(max-width: 64rem)").matches ? 4 : 12;
 const GROUPS = {
   bought_before: "own", viewed: "own",
   similar_to: "match", often_bought_after: "match", bought_together: "match", sequence: "match",
-  popular: "trend", popular_recently: "trend", popular_in_category: "trend",
+  popular: "trend", popular_recently: "trend", popular_in_category: "trend", popular_in_department: "trend",
 };
 const groupOf = (item) => GROUPS[item.reason.code] || "other";
 

@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use qhatu_models::propensity::Propensity;
 use qhatu_models::trees::Columns;
 use qhatu_models::{History, TensorFile, load_model, top_k};
-use qhatu_schema::ItemIdx;
+use qhatu_schema::{Department, ItemIdx};
 
 /// A catalogue larger than this is not scored here: a header may say so in a few bytes.
 const ITEMS_MAX: usize = 1 << 16;
@@ -42,7 +42,8 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let items = [1, 2, 3, 2, u32::MAX].map(ItemIdx);
     let times = [0, 1, 86_400_000, 1_700_000_000_000, i64::MAX];
-    let history = History::bought(&items, &times, 1_700_000_000_000);
+    let history =
+        History::bought(&items, &times, 1_700_000_000_000).in_department(Department::of_ubigeo("010101"));
     let mut scores = vec![0.0; size + 1];
     model.score(&history, &mut scores);
     for scored in top_k(&scores, 5, |_| false) {

@@ -273,9 +273,17 @@ pub(crate) fn run(root: &Path, name: &str) -> Result<(), String> {
 
 fn run_one(root: &Path, bench: &Bench) -> Result<(), String> {
     eprintln!("== bench {}: {}", bench.name, bench.about);
+    // What is built now is measured, whatever is committed meanwhile.
+    let commit = commit(root)?;
     let rows = (bench.run)(root)?;
     print_rows(&rows);
-    keep(root, bench, rows)
+    keep(root, bench, commit, rows)
+}
+
+/// The commit that stands here, with `-dirty` behind it where files were changed since.
+fn commit(root: &Path) -> Result<String, String> {
+    let said = process::read(root, "git", &["describe", "--always", "--dirty", "--exclude", "*"])?;
+    Ok(said.trim().to_owned())
 }
 
 #[expect(clippy::print_stdout, reason = "the figures are this program's answer")]
@@ -298,13 +306,13 @@ fn print_rows(rows: &[Row]) {
     }
 }
 
-fn keep(root: &Path, bench: &Bench, rows: Vec<Row>) -> Result<(), String> {
+fn keep(root: &Path, bench: &Bench, commit: String, rows: Vec<Row>) -> Result<(), String> {
     let outcome = Outcome {
         name: bench.name.to_owned(),
         about: bench.about.to_owned(),
         date: process::read(root, "date", &["-u", "+%Y-%m-%d"])?.trim().to_owned(),
         machine: machine(),
-        commit: process::read(root, "git", &["rev-parse", "--short", "HEAD"])?.trim().to_owned(),
+        commit,
         rows,
     };
     let folder = root.join("benches/results");
@@ -323,6 +331,11 @@ fn machine() -> String {
         .find_map(|line| line.strip_prefix("model name").and_then(|rest| rest.split_once(": ")))
         .map_or("an unnamed processor", |(_, name)| name);
     format!("{cores} cores of {model}")
+}
+
+/// The mean; of nothing 0.
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
 }
 
 /// Seconds that `work` takes.

@@ -10,6 +10,7 @@ pub(crate) struct Label {
 const MODELS: &[(&str, &str, &str)] = &[
     ("popularity", "Lo más vendido", "Best sellers"),
     ("recent_popularity", "Lo más vendido últimamente", "Best sellers of late"),
+    ("department_popularity", "Lo más vendido en cada departamento", "Best sellers of each department"),
     ("own_frequency", "Lo que el cliente ya compraba", "What the shopper bought before"),
     ("decayed_markov", "Qué se compra después de qué", "What is bought after what"),
     ("item_knn", "Productos con los mismos compradores", "Products with the same buyers"),

@@ -13,13 +13,14 @@ use std::sync::Arc;
 
 use qhatu_models::calibration::Calibration;
 use qhatu_models::propensity::{self, Classifier, Kind, Propensity};
+use qhatu_models::sequence::Steps;
 use qhatu_models::trees::{Columns, Target};
 use qhatu_models::{
-    Interactions, ModelError, Purchase, Recommender, Vocabulary, als, bert4rec, blend, decayed_markov, ease,
-    gru4rec, item_knn, lambda_mart, own_frequency, popularity, recent_popularity, sasrec, text_neighbours,
-    vmis_knn, vstan,
+    Deed, Interactions, Journey, ModelError, Purchase, Recommender, Vocabulary, als, bert4rec, blend,
+    decayed_markov, department_popularity, ease, gru4rec, item_knn, lambda_mart, own_frequency, popularity,
+    recent_popularity, sasrec, text_neighbours, vmis_knn, vstan,
 };
-use qhatu_schema::{ItemId, ItemIdx};
+use qhatu_schema::{Department, EventKind, ItemId, ItemIdx};
 
 const DAY: i64 = 86_400_000;
 
@@ -30,6 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for model in models(&data)? {
         fs::write(folder.join(model.name()), model.save().to_bytes()?)?;
     }
+    fs::write(folder.join("sasrec_acts"), acts(data)?.save().to_bytes()?)?;
     for (name, model) in propensities()? {
         fs::write(folder.join(format!("propensity_{name}")), model.save().to_bytes()?)?;
     }
@@ -76,7 +78,29 @@ fn shop() -> Interactions {
         }
     }
     let names = (1..=6).filter_map(|number| ItemId::new(format!("i{number}")).ok());
-    Interactions::from_purchases(Arc::new(Vocabulary::new(names)), &lines, 40 * DAY)
+    let data = Interactions::from_purchases(Arc::new(Vocabulary::new(names)), &lines, 40 * DAY);
+    // Of every third shopper nobody knows where they live.
+    data.with_departments(Arc::new((0..8).map(|user| Department::try_from(user % 3).ok()).collect()))
+}
+
+/// One that is told what was done with each item.
+fn acts(mut data: Interactions) -> Result<sasrec::SasRec, ModelError> {
+    let journey = |own: &qhatu_models::Sequence| {
+        let lines = own.items.iter().zip(&own.times).zip(&own.orders);
+        let deed = |((item, time), order): ((&ItemIdx, &i64), &u32)| Deed {
+            time: *time,
+            item: *item,
+            order: *order,
+            kind: if order % 2 == 0 { EventKind::AddToCart } else { EventKind::Purchase },
+        };
+        Journey { user: Some(own.user), deeds: lines.map(deed).collect() }
+    };
+    let journeys = data.sequences.iter().map(journey).collect();
+    data = data.with_journeys(Arc::new(journeys));
+    let mut small = sasrec::Config { hidden_size: 4, num_hidden_layers: 1, ..sasrec::Config::default() };
+    (small.intermediate_size, small.max_length, small.epochs, small.validation_days) = (4, 8, 1, 10.0);
+    (small.steps, small.inputs.event_kind) = (Steps::Items, true);
+    sasrec::SasRec::fit(&data, &small, 1)
 }
 
 fn models(data: &Interactions) -> Result<Vec<Box<dyn Recommender>>, ModelError> {
@@ -96,6 +120,10 @@ fn models(data: &Interactions) -> Result<Vec<Box<dyn Recommender>>, ModelError> 
     Ok(vec![
         Box::new(popularity::Popularity::fit(data, &popularity::Config::default())),
         Box::new(recent_popularity::RecentPopularity::fit(data, &recent_popularity::Config::default())),
+        Box::new(department_popularity::DepartmentPopularity::fit(
+            data,
+            &department_popularity::Config::default(),
+        )?),
         Box::new(own_frequency::OwnFrequency::fit(data, &own_frequency::Config::default())),
         Box::new(decayed_markov::DecayedMarkov::fit(data, &decayed_markov::Config::default())),
         Box::new(item_knn::ItemKnn::fit(data, &item_knn::Config::default())),

@@ -12,8 +12,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::sequence::{
-    Augmentation, Distance, Encoder, Inputs, Learning, Objective, Reading, SequenceConfig, SequenceModel,
-    Settings,
+    ActWeights, Augmentation, Distance, Encoder, Inputs, Learning, Objective, Reading, SequenceConfig,
+    SequenceModel, Settings,
 };
 
 /// The fitted model.
@@ -79,6 +79,8 @@ pub struct Config {
     pub trend: bool,
     /// What an item is known by.
     pub inputs: Inputs,
+    /// What a question for each act counts in training, with `inputs.event_kind`.
+    pub act_weights: ActWeights,
     /// How histories are changed in training.
     pub augmentation: Augmentation,
     /// What is learned; sampled objectives want `repeats` and `trend` off.
@@ -118,6 +120,7 @@ impl Default for Config {
             repeats: true,
             trend: true,
             inputs: Inputs::default(),
+            act_weights: ActWeights::default(),
             augmentation: Augmentation::default(),
             objective: Objective::Softmax,
             negatives: 256,
@@ -138,6 +141,7 @@ impl SequenceConfig for Config {
             item_dropout_prob: self.item_dropout_prob,
             reading: Reading::Hidden(self.mask_prob),
             inputs: self.inputs,
+            act_weights: self.act_weights,
             augmentation: self.augmentation,
             encoder: Encoder::Attention {
                 layers: self.num_hidden_layers,

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use qhatu_schema::{ItemId, ItemIdx, UserIdx};
+use qhatu_schema::{Department, ItemId, ItemIdx, UserIdx};
 use rustc_hash::FxHashMap;
 
 use crate::item_sides::ItemSides;
+use crate::journey::{Deed, Journey, Told};
 use crate::shown::Shown;
 
 /// The items a model knows, numbered from 1; 0 is padding.
@@ -105,6 +106,11 @@ pub struct Interactions {
     pub sides: Arc<ItemSides>,
     /// Lists that were shown, oldest first, for models that learn from clicks; those at or after `until` do not count.
     pub shown: Arc<Vec<Shown>>,
+    /// All that shoppers and visits did, for models that read acts; empty where none is to be fitted. What lies at or after
+    /// `until` does not count: see [`Interactions::told`].
+    pub journeys: Arc<Vec<Journey>>,
+    /// Where shoppers live, by their number, as far as that is known: as their records say now. Empty where no model asks.
+    pub departments: Arc<Vec<Option<Department>>>,
 }
 
 impl Interactions {
@@ -124,7 +130,8 @@ impl Interactions {
         sorted.sort_by_key(|p| (p.user, start(p), p.order, p.time, p.item));
         let by_user = sorted.chunk_by(|a, b| a.user == b.user);
         let sequences = by_user.map(|lines| sequence(lines, start)).collect();
-        Self { vocabulary, sequences, until, sides: Arc::default(), shown: Arc::default() }
+        let (sides, shown, departments, journeys) = Default::default();
+        Self { vocabulary, sequences, until, sides, shown, departments, journeys }
     }
 
     /// The same with what is said of the items.
@@ -141,16 +148,55 @@ impl Interactions {
         self
     }
 
+    /// The same with all that shoppers and visits did. What was done with items that the vocabulary has not is left out.
+    #[must_use]
+    pub fn with_journeys(mut self, journeys: Arc<Vec<Journey>>) -> Self {
+        let known = |deed: &Deed<u32>| (1..=self.vocabulary.len()).contains(&deed.item.row());
+        self.journeys = match journeys.iter().all(|journey| journey.deeds.iter().all(known)) {
+            true => journeys,
+            false => {
+                let mut own = Arc::unwrap_or_clone(journeys);
+                own.iter_mut().for_each(|journey| journey.deeds.retain(known));
+                Arc::new(own)
+            }
+        };
+        self
+    }
+
+    /// What a model would have been told of each journey when the data end.
+    pub fn told(&self) -> impl Iterator<Item = Told> + '_ {
+        self.journeys.iter().map(|journey| journey.told_before(self.until))
+    }
+
+    /// The same with where shoppers live, by their number.
+    #[must_use]
+    pub fn with_departments(mut self, departments: Arc<Vec<Option<Department>>>) -> Self {
+        self.departments = departments;
+        self
+    }
+
+    /// Where a shopper lives, as far as that is known.
+    pub fn department(&self, user: UserIdx) -> Option<Department> {
+        self.departments.get(user.0 as usize).copied().flatten()
+    }
+
     /// How many items the vocabulary has.
     pub fn items(&self) -> usize {
         self.vocabulary.len()
     }
 
-    /// Other sequences of the same items.
+    /// Other sequences of the same items; journeys stay what they are, up to the same end.
     #[must_use]
     pub fn of_sequences(&self, sequences: Vec<Sequence>, until: i64) -> Self {
-        let (vocabulary, sides) = (Arc::clone(&self.vocabulary), Arc::clone(&self.sides));
-        Self { vocabulary, sequences, until, sides, shown: Arc::clone(&self.shown) }
+        Self {
+            vocabulary: Arc::clone(&self.vocabulary),
+            sequences,
+            until,
+            sides: Arc::clone(&self.sides),
+            shown: Arc::clone(&self.shown),
+            departments: Arc::clone(&self.departments),
+            journeys: Arc::clone(&self.journeys),
+        }
     }
 
     /// The same as it was known at `until`.

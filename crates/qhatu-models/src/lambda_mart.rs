@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! history ─► each part's best items, and what was bought before ─► a row a candidate: every part's score and rank,
-//!            what the history says of it, how it sells ─► trees that sort the rows
+//!            what the history says of it, what it had sold until then ─► trees that sort the rows
 //! ```
 //!
 //! The parts are fitted on all but the last days of the data (`held_out_days`). Each order of these days asks: its history
@@ -11,7 +11,8 @@
 //! fitted again on everything. So a part is trusted as far as it was right about what it had not seen.
 //!
 //! Lists that were shown in those days ask too (`impressions`): their items are the candidates, what was clicked the labels, and
-//! a click counts as much more as its position is looked at less ([`crate::position_bias`]).
+//! a click counts as much more as its position is looked at less ([`crate::position_bias`]). They teach only where they help to
+//! sort what is bought, which the latest orders judge.
 //!
 //! Beside [`blend`](crate::blend), which has parts and windows of its own for shops that sell the same things again: this
 //! takes any models, asks at every order instead of once a window, and sorts instead of foretelling a probability. For
@@ -21,17 +22,19 @@
 //! of the parts (Cormack, Clarke and Büttcher, SIGIR 2009).
 //!
 //! Retailrocket's last 4,700 training sessions (`examples/sessions.rs` with `last:4700`), HR@20 / MRR@20: `vstan` alone
-//! .558 / .302; sorted with rules, 10,000 questions .589 / .349, 25,000 .592 / .351; with GRU4Rec too .607 / .352. 200 trees in
-//! place of 100: .585 / .345; 80 candidates of each in place of 40: .590 / .349.
+//! .558 / .302; sorted with rules, 10,000 questions .590 / .349, 25,000 .591 / .351. Sales as of the end of what the parts
+//! learned from in place of the moment's, without the history's span and gaps: .590 / .348 and .591 / .351; with these columns
+//! GRU4Rec too .607 / .352, 200 trees in place of 100 .585 / .345, 80 candidates of each in place of 40 .590 / .349.
 
 mod columns;
+mod sales;
 mod training;
 
 use qhatu_nn::tensor_file::TensorFile;
 use qhatu_schema::ItemIdx;
 use serde::{Deserialize, Serialize};
 
-use self::columns::{Candidates, Items, Part, width};
+use self::columns::{Candidates, Items, Part, names, width};
 use self::training::Lessons;
 use crate::error::{ModelError, misfit};
 use crate::interactions::Interactions;
@@ -56,6 +59,10 @@ pub struct Config {
     pub most_questions: usize,
     /// Whether lists that were shown ask too, where there are clicks; at most as many as orders.
     pub impressions: bool,
+    /// Whether the trees are told of the history's share in an item's category, where the catalogue has categories.
+    pub category: bool,
+    /// Whether they are told how much dearer it is than what the history holds, where the catalogue has prices.
+    pub price_band: bool,
     /// The trees.
     pub trees: BoostingConfig,
 }
@@ -69,6 +76,8 @@ impl Default for Config {
             retrieve: 40,
             most_questions: 25_000,
             impressions: true,
+            category: false,
+            price_band: false,
             trees: BoostingConfig { rounds: 60, learning_rate: 0.1, growth, ..BoostingConfig::default() },
         }
     }
@@ -112,6 +121,7 @@ pub struct LambdaMart {
     items: Items,
     /// Absent where the data were too short to learn from.
     trees: Option<TreeEnsemble>,
+    taught_by_lists: bool,
 }
 
 impl LambdaMart {
@@ -127,13 +137,27 @@ impl LambdaMart {
         mut fit: impl FnMut(&str, &Interactions) -> Result<Box<dyn Recommender>, E>,
     ) -> Result<Self, E> {
         config.check()?;
+        if config.category || config.price_band {
+            data.sides.check(NAME, data.items())?;
+        }
         let mut all = |data: &Interactions| -> Result<Vec<Part>, E> {
             config.models.iter().map(|name| fit(name, data)).collect()
         };
         let lessons = Lessons::gather(data, config, &mut all)?;
+        let lessons = lessons.choose(|taught, asked| {
+            let columns = Columns::numbers(&asked.columns);
+            sort(taught, &config.trees, seed)?.margins(columns)
+        })?;
+        let taught_by_lists = lessons.have_lists();
         let trees = lessons.teach().then(|| sort(&lessons, &config.trees, seed)).transpose()?;
         drop(lessons);
-        Ok(Self { config: config.clone(), parts: all(data)?, items: Items::fit(data), trees })
+        Ok(Self {
+            config: config.clone(),
+            parts: all(data)?,
+            items: Items::fit(data, config),
+            trees,
+            taught_by_lists,
+        })
     }
 
     /// Loads what [`Recommender::save`] gave.
@@ -152,24 +176,52 @@ impl LambdaMart {
             recommender::load_model(&part)
         };
         let parts = config.models.iter().enumerate().map(load).collect::<Result<Vec<_>, _>>()?;
+        let columns = names(&config.models).join(" ");
+        if file.settings.get(COLUMNS) != Some(&columns) {
+            let known = file.settings.get(COLUMNS).map_or("others", String::as_str);
+            return Err(misfit(
+                NAME,
+                format!("its trees know the columns {known}, not {columns}: train it again"),
+            ));
+        }
         let items = Items::load(file)?;
         if parts.iter().any(|part| part.catalogue_size() != items.len()) {
             return Err(misfit(NAME, "its parts are of different catalogues"));
         }
-        let trees = match file.u32("learned")? {
+        let learned = file.u32("learned")?;
+        let trees = match learned {
             [0] => None,
-            [1] => Some(TreeEnsemble::load(file, TREES)?),
+            [1 | 2] => Some(TreeEnsemble::load(file, TREES)?),
             other => return Err(misfit(NAME, format!("it says {other:?} of whether it learned"))),
         };
         if trees.as_ref().is_some_and(|trees| trees.width() != width(parts.len())) {
             return Err(misfit(NAME, "its trees were fitted on other columns"));
         }
-        Ok(Self { config, parts, items, trees })
+        Ok(Self { config, parts, items, trees, taught_by_lists: learned == [2] })
+    }
+
+    /// The columns that candidates are sorted by: each model's score, what share of its best that is and its rank, what the
+    /// history says, and what the item had sold.
+    pub fn columns(&self) -> Vec<String> {
+        names(&self.config.models)
+    }
+
+    /// What each column adds to a candidate's place; `None` for an item that no model proposes, and where nothing was
+    /// learned.
+    pub fn contributions(&self, history: &History, item: ItemIdx) -> Option<Vec<(String, f64)>> {
+        let candidates = self.candidates(history);
+        let told = self.trees.as_ref()?.contributions(candidates.row(item)?);
+        Some(self.columns().into_iter().zip(told.features).collect())
     }
 
     /// Whether the order was learned; otherwise the data were too short, and the parts' ranks are added up.
     pub fn is_learned(&self) -> bool {
         self.trees.is_some()
+    }
+
+    /// Whether it learned from lists that were shown too: where there were any, and they helped to sort what is bought.
+    pub fn learned_from_lists(&self) -> bool {
+        self.taught_by_lists && self.is_learned()
     }
 
     fn candidates(&self, history: &History) -> Candidates {
@@ -195,6 +247,8 @@ fn sort(lessons: &Lessons, config: &BoostingConfig, seed: u64) -> Result<TreeEns
 }
 
 const TREES: &str = "trees.";
+/// The setting of a file that names the columns.
+const COLUMNS: &str = "columns";
 /// The highest margin.
 const MOST: f32 = 1e30;
 
@@ -211,10 +265,18 @@ impl Recommender for LambdaMart {
         self.items.len()
     }
 
+    fn reads_acts(&self) -> bool {
+        self.parts.iter().any(|part| part.reads_acts())
+    }
+
+    fn asks_department(&self) -> bool {
+        self.parts.iter().any(|part| part.asks_department())
+    }
+
     fn score(&self, history: &History, scores: &mut [f32]) {
         recommender::clear(scores, self.catalogue_size());
         for (item, score) in scores.iter_mut().enumerate().skip(1) {
-            *score = self.items.share(ItemIdx(item as u32)) - 1.0;
+            *score = self.items.sales.share(ItemIdx(item as u32)) - 1.0;
         }
         let candidates = self.candidates(history);
         let margins = self.margins(&candidates);
@@ -251,8 +313,13 @@ impl Recommender for LambdaMart {
         for (place, part) in self.parts.iter().enumerate() {
             recommender::put_part(&mut file, &part_name(place), part.save());
         }
+        file.settings.insert(COLUMNS.to_owned(), self.columns().join(" "));
         self.items.save(&mut file);
-        file.put_u32("learned", &[1], vec![u32::from(self.trees.is_some())]);
+        file.put_u32(
+            "learned",
+            &[1],
+            vec![u32::from(self.is_learned()) + u32::from(self.learned_from_lists())],
+        );
         if let Some(trees) = &self.trees {
             trees.save(&mut file, TREES);
         }
@@ -265,6 +332,7 @@ mod tests {
     use super::*;
     use crate::decayed_markov::{self, DecayedMarkov};
     use crate::interactions::{Purchase, Vocabulary};
+    use crate::item_sides::{ItemSides, Labels, category_path, price_bands};
     use crate::popularity::{self, Popularity};
     use qhatu_schema::ItemId;
     use std::sync::Arc;
@@ -383,6 +451,40 @@ mod tests {
         assert!(!LambdaMart::fit(&earlier, &since, 1, part).expect("sound settings").is_learned());
     }
 
+    /// Walks of 40 days, and lists that were shown on their way, more of them than of steps, in which the visitor's next step is
+    /// clicked, or always the best seller.
+    fn shown_on_walks(next: bool) -> Interactions {
+        let data = walks(40);
+        let item = |number: u32| 2 + number % (ITEMS - 1);
+        let mut lists = Vec::new();
+        for (user, sequence) in (0_u32..).zip(&data.sequences) {
+            for (place, minute) in (1..6_usize).zip(1_i64..).cycle().take(25) {
+                let own = sequence.items[place - 1].0 - 2;
+                let mut items: Vec<ItemIdx> = [1, 9, 12, 15].map(|on| ItemIdx(item(own + on))).to_vec();
+                items.push(ItemIdx(1));
+                let clicked = if next { sequence.items[place] } else { ItemIdx(1) };
+                let turn = user as usize % items.len();
+                items.rotate_left(turn);
+                let clicks = items.iter().map(|item| (*item == clicked).then_some(0)).collect();
+                let time = sequence.times[0] + minute * 60_000;
+                lists.push(crate::Shown { user: Some(sequence.user.0), time, items, clicks });
+            }
+        }
+        lists.sort_by_key(|list| list.time);
+        data.with_shown(Arc::new(lists))
+    }
+
+    #[test]
+    fn lists_teach_where_they_help_and_not_where_they_mislead() {
+        let fit = |next| LambdaMart::fit(&shown_on_walks(next), &config(), 1, part).expect("sound settings");
+        let (right, wrong) = (fit(true), fit(false));
+        assert!(right.learned_from_lists() && !wrong.learned_from_lists());
+        let without = LambdaMart::fit(&walks(40), &config(), 1, part).expect("sound settings");
+        assert!(without.is_learned() && !without.learned_from_lists());
+        assert_eq!(wrong.save(), without.save());
+        assert!(LambdaMart::load(&right.save()).is_ok_and(|loaded| loaded.learned_from_lists()));
+    }
+
     #[test]
     fn reasons_are_those_of_the_part_that_speaks_loudest() {
         let model = LambdaMart::fit(&walks(40), &config(), 1, part).expect("sound settings");
@@ -390,6 +492,64 @@ mod tests {
         assert_eq!(model.because(&history, ItemIdx(7)), Reason::OftenBoughtAfter { item: ItemIdx(6) });
         assert_eq!(model.because(&history, ItemIdx(5)), Reason::BoughtBefore { times: 1, last: 0 });
         assert_eq!(model.because(&history, ItemIdx(1)), Reason::Popular);
+    }
+
+    /// A row that asks in the past is the same whatever came later.
+    #[test]
+    fn rows_see_nothing_of_what_came_later() {
+        let data = walks(40);
+        let past = data.before(20 * DAY);
+        let parts =
+            [popularity::NAME, decayed_markov::NAME].map(|name| part(name, &past).expect("sound settings"));
+        let (all, then) = (Items::fit(&data, &config()), Items::fit(&past, &config()));
+        for sequence in past.sequences.iter().filter(|own| own.times[0] > 15 * DAY) {
+            let history = History::bought(&sequence.items[..3], &sequence.times[..3], sequence.times[3]);
+            let rows = |items: &Items| Candidates::new(&history, &parts, items, 10);
+            // Missing is no number, so bits are compared.
+            let bits = |items| rows(items).rows.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+            assert_eq!((rows(&all).items, bits(&all)), (rows(&then).items, bits(&then)));
+        }
+    }
+
+    #[test]
+    fn what_the_catalogue_says_stands_in_the_row_where_it_is_asked_for() {
+        let data = walks(40);
+        let even = |item: usize| if item.is_multiple_of(2) { "A > B" } else { "A" };
+        let paths: Vec<Vec<String>> = (1..=ITEMS as usize).map(|item| category_path(even(item))).collect();
+        let prices: Vec<Option<f64>> = (1..=ITEMS).map(|item| Some(f64::from(item))).collect();
+        let (categories, bands) = (Some(Labels::new(&paths)), Some(price_bands(&prices, 5)));
+        let sides = ItemSides { text: None, categories, price_bands: bands };
+        let data = data.with_sides(Arc::new(sides));
+        let asked = Config { category: true, price_band: true, ..config() };
+        let parts = [part(popularity::NAME, &data).expect("sound settings")];
+        let bought = [2, 4, 5].map(ItemIdx);
+        let history = History::bought(&bought, &[0, 2 * DAY, 2 * DAY], 4 * DAY);
+        let value = |config: &Config, item: u32, name: &str| {
+            let shown = [6, 7, 8, 20].map(ItemIdx);
+            let items = Items::fit(&data, config);
+            let candidates = Candidates::of_shown(&history, &parts, &items, (20, &shown));
+            let place = names(&[popularity::NAME.to_owned()]).iter().position(|own| own == name);
+            candidates.row(ItemIdx(item)).expect("a candidate")[place.expect("a column")]
+        };
+        let category = |item| value(&asked, item, "own_share_of_category");
+        assert!((category(6) - 2.0 / 3.0).abs() < 1e-6 && (category(7) - 1.0 / 3.0).abs() < 1e-6);
+        assert_eq!(value(&asked, 8, "own_days_since_category"), 2.0);
+        // Bands of four items: 2 and 4 lie in the first, 5 in the second.
+        assert!((value(&asked, 20, "price_bands_above_own") - (4.0 - 1.0 / 3.0)).abs() < 1e-6);
+        assert!(value(&config(), 6, "own_share_of_category").is_nan());
+        let history = ["user_purchases", "user_days_since_first", "user_mean_gap_days"];
+        assert_eq!(history.map(|name| value(&config(), 6, name)), [3.0, 4.0, 2.0]);
+    }
+
+    #[test]
+    fn a_column_has_a_name_and_says_what_it_adds() {
+        let model = LambdaMart::fit(&walks(40), &config(), 1, part).expect("sound settings");
+        let history = History::bought(&[ItemIdx(5), ItemIdx(6)], &[40 * DAY, 40 * DAY + 60_000], 41 * DAY);
+        let told = model.contributions(&history, ItemIdx(7)).expect("a candidate");
+        assert_eq!(told.len(), width(2));
+        let strongest = told.iter().max_by(|a, b| a.1.total_cmp(&b.1)).expect("columns");
+        assert!(strongest.0.starts_with("decayed_markov"), "{told:?}");
+        assert_eq!(model.contributions(&history, ItemIdx(99)), None);
     }
 
     #[test]
@@ -401,6 +561,10 @@ mod tests {
         nested.settings.insert("part1.model".to_owned(), NAME.to_owned());
         let said = LambdaMart::load(&nested).map(|_| ()).unwrap_err().to_string();
         assert!(said.contains("part 1 is no \"decayed_markov\""), "{said}");
+        let mut other = file.clone();
+        other.settings.insert("columns".to_owned(), "popularity_score".to_owned());
+        let said = LambdaMart::load(&other).map(|_| ()).unwrap_err().to_string();
+        assert!(said.contains("train it again"), "{said}");
     }
 
     #[test]

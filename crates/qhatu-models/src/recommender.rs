@@ -9,11 +9,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::DAY_MS;
-use crate::act::Act;
 use crate::error::{ModelError, misfit};
+use crate::journey::Told;
 use crate::{
-    als, bert4rec, blend, decayed_markov, ease, gru4rec, item_knn, lambda_mart, own_frequency, popularity,
-    recent_popularity, sasrec, text_neighbours, vmis_knn, vstan,
+    als, bert4rec, blend, decayed_markov, department_popularity, ease, gru4rec, item_knn, lambda_mart,
+    own_frequency, popularity, recent_popularity, sasrec, text_neighbours, vmis_knn, vstan,
 };
 
 /// What is known of a shopper when they ask. Empty for one who is new.
@@ -23,8 +23,9 @@ pub struct History<'a> {
     pub items: &'a [ItemIdx],
     /// When, in milliseconds; as long as `items`.
     pub times: &'a [i64],
-    /// What they did with each; empty where they bought all of them, else as long as `items`.
-    pub acts: &'a [Act],
+    /// All that they did, step by step, for models that [read acts](Recommender::reads_acts); without it these take all of
+    /// `items` for bought.
+    pub told: Option<&'a Told>,
     /// Where they live, as far as that is known.
     pub department: Option<Department>,
     /// The moment of asking.
@@ -34,7 +35,13 @@ pub struct History<'a> {
 impl<'a> History<'a> {
     /// The history of somebody who bought all of these, and of whom nothing else is known.
     pub const fn bought(items: &'a [ItemIdx], times: &'a [i64], now: i64) -> Self {
-        Self { items, times, acts: &[], department: None, now }
+        Self { items, times, told: None, department: None, now }
+    }
+
+    /// The same of somebody who lives there, where that is known.
+    #[must_use]
+    pub const fn in_department(self, department: Option<Department>) -> Self {
+        Self { department, ..self }
     }
 
     /// Item and time of each purchase that a catalogue of `size` items knows, oldest first. Lists of
@@ -63,6 +70,11 @@ pub enum Reason {
     Popular,
     /// Many bought it of late.
     PopularRecently,
+    /// Many bought it of late where the shopper lives.
+    PopularInDepartment {
+        /// Where that is.
+        department: Department,
+    },
     /// The shopper bought it before.
     BoughtBefore {
         /// How often.
@@ -96,6 +108,16 @@ pub trait Recommender: Send + Sync {
 
     /// How many items it knows, padding not counted.
     fn catalogue_size(&self) -> usize;
+
+    /// Whether it reads [`History::told`]; a caller need not gather it for others.
+    fn reads_acts(&self) -> bool {
+        false
+    }
+
+    /// Whether scores depend on where the shopper lives, so that even of one who is new something is known.
+    fn asks_department(&self) -> bool {
+        false
+    }
 
     /// Writes a score for every item.
     ///
@@ -178,6 +200,7 @@ pub fn load_model(file: &TensorFile) -> Result<Box<dyn Recommender>, ModelError>
     Ok(match name {
         popularity::NAME => Box::new(popularity::Popularity::load(file)?),
         recent_popularity::NAME => Box::new(recent_popularity::RecentPopularity::load(file)?),
+        department_popularity::NAME => Box::new(department_popularity::DepartmentPopularity::load(file)?),
         own_frequency::NAME => Box::new(own_frequency::OwnFrequency::load(file)?),
         decayed_markov::NAME => Box::new(decayed_markov::DecayedMarkov::load(file)?),
         item_knn::NAME => Box::new(item_knn::ItemKnn::load(file)?),

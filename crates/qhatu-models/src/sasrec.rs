@@ -21,8 +21,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::sequence::{
-    Augmentation, Distance, Encoder, Inputs, Learning, Objective, Reading, SequenceConfig, SequenceModel,
-    Settings, Steps,
+    ActWeights, Augmentation, Distance, Encoder, Inputs, Learning, Objective, Reading, SequenceConfig,
+    SequenceModel, Settings, Steps,
 };
 pub use crate::sequence::{Context, Progress};
 
@@ -91,6 +91,8 @@ pub struct Config {
     pub trend: bool,
     /// What an item is known by.
     pub inputs: Inputs,
+    /// What a question for each act counts in training, with `inputs.event_kind`.
+    pub act_weights: ActWeights,
     /// How histories are changed in training.
     pub augmentation: Augmentation,
     /// What is learned; sampled objectives want `repeats` and `trend` off.
@@ -131,6 +133,7 @@ impl Default for Config {
             repeats: true,
             trend: true,
             inputs: Inputs::default(),
+            act_weights: ActWeights::default(),
             augmentation: Augmentation::default(),
             objective: Objective::Softmax,
             negatives: 256,
@@ -179,6 +182,7 @@ impl SequenceConfig for Config {
             item_dropout_prob: self.item_dropout_prob,
             reading: Reading::Next(self.steps),
             inputs: self.inputs,
+            act_weights: self.act_weights,
             augmentation: self.augmentation,
             encoder: Encoder::Attention {
                 layers: self.num_hidden_layers,

@@ -13,6 +13,7 @@
 //! * In place of learned positions, attention has a bias by the time or the number of steps between two tokens.
 //! * An item is known by its own vector, and by what its text, categories and price say ([`Inputs`]).
 //! * The objective is the full softmax, or one against sampled negatives ([`Objective`]).
+//! * Where it is told what was done with each item, views and carts are events too ([`ActWeights`]).
 //! * Buying again is a part of the score by itself (`own`), and so is what sells now (`trend`); each may be left out.
 //! * Sequences are packed without padding.
 
@@ -21,6 +22,7 @@ mod checkpoint;
 mod encoder;
 mod example;
 mod inputs;
+mod kinds;
 mod network;
 mod own;
 mod reader;
@@ -40,6 +42,8 @@ use serde::de::DeserializeOwned;
 pub use self::augmentation::{Augmentation, Similar};
 use self::example::Example;
 pub use self::inputs::Inputs;
+pub use self::kinds::ActWeights;
+use self::kinds::Kinds;
 use self::network::Network;
 use self::reader::{Reader, Room};
 pub use self::settings::{Distance, Encoder, Learning, Objective, Reading, Settings, Steps};
@@ -68,7 +72,7 @@ pub struct SequenceModel<C> {
     settings: Settings,
     network: Network,
     parameters: Parameters,
-    /// How often each item was bought, from item 1.
+    /// How often each item was bought, or anything was done with it where acts are read; from item 1.
     counts: Vec<u32>,
     /// Whether anything is known of it: it was bought, or something is said of it.
     known: Vec<bool>,
@@ -129,10 +133,17 @@ impl<C: SequenceConfig> SequenceModel<C> {
     ) -> Result<Self, ModelError> {
         let settings = config.settings();
         settings.check()?;
+        if settings.inputs.event_kind && data.journeys.is_empty() && !data.sequences.is_empty() {
+            let wanted =
+                "inputs.event_kind = true, and there are no views, carts and purchases one by one; give it";
+            return Err(misfit(C::NAME, format!("{wanted} the shop's events (Interactions::journeys)")));
+        }
         let (network, parameters, signs) = training::train(data, &settings, seed, context)?;
         let mut counts = vec![0_u32; data.items()];
-        for item in data.sequences.iter().flat_map(|sequence| &sequence.items) {
-            counts[item.row() - 1] = counts[item.row() - 1].saturating_add(1);
+        let mut count = |item: &ItemIdx| counts[item.row() - 1] = counts[item.row() - 1].saturating_add(1);
+        match settings.inputs.event_kind {
+            true => data.told().for_each(|told| told.items.iter().for_each(&mut count)),
+            false => data.sequences.iter().for_each(|own| own.items.iter().for_each(&mut count)),
         }
         Ok(Self::new(config.clone(), (network, parameters), counts, signs))
     }
@@ -151,6 +162,10 @@ impl<C: SequenceConfig> SequenceModel<C> {
             return Err(misfit(C::NAME, "its embeddings are not as many as its items"));
         }
         recommender::check_layers(C::NAME, file, settings.layers())?;
+        let width = settings.hidden_size;
+        if settings.inputs.event_kind && file.f32("asked.weight")?.len() != Kinds::MATRICES * width * width {
+            return Err(misfit(C::NAME, "it asks for other acts than there are"));
+        }
         let (network, mut parameters) = Network::new(&settings, counts.len(), qhatu_nn::Stream::new(0));
         parameters.load(file)?;
         let mut signs = Vec::new();
@@ -253,8 +268,12 @@ impl<C: SequenceConfig> SequenceModel<C> {
         if !(1..=self.counts.len()).contains(&item.row()) {
             return Reason::Popular;
         }
-        let own = history.known(self.counts.len()).filter(|(bought, _)| *bought == item);
-        let (times, last) = own.fold((0, i64::MIN), |(times, last), (_, time)| (times + 1, last.max(time)));
+        let own = |(bought, _): &(ItemIdx, i64)| *bought == item;
+        let latest = |(times, last): (u32, i64), (_, time)| (times + 1, last.max(time));
+        let (times, last) = match history.told.filter(|_| self.settings.inputs.event_kind) {
+            Some(told) => told.bought().filter(own).fold((0, i64::MIN), latest),
+            None => history.known(self.counts.len()).filter(own).fold((0, i64::MIN), latest),
+        };
         if times > 0 {
             return Reason::BoughtBefore { times, last };
         }
@@ -275,6 +294,10 @@ impl<C: SequenceConfig> Recommender for SequenceModel<C> {
 
     fn catalogue_size(&self) -> usize {
         self.counts.len()
+    }
+
+    fn reads_acts(&self) -> bool {
+        self.settings.inputs.event_kind
     }
 
     fn score(&self, history: &History, scores: &mut [f32]) {

@@ -7,16 +7,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use qhatu_models::sequence::{
-    Augmentation, Context, Distance, Inputs, Objective, Progress, SequenceConfig, SequenceModel, Similar,
-    Steps,
+    ActWeights, Augmentation, Context, Distance, Inputs, Objective, Progress, SequenceConfig, SequenceModel,
+    Similar, Steps,
 };
 use qhatu_models::{
-    History, Interactions, ItemSides, ModelError, Purchase, Recommender, Scored, Vocabulary, als, bert4rec,
-    blend, decayed_markov, ease, gru4rec, item_knn, lambda_mart, load_model, own_frequency, popularity,
-    recent_popularity, sasrec, text_neighbours, top_k, vmis_knn, vstan,
+    Deed, History, Interactions, ItemSides, Journey, ModelError, Purchase, Recommender, Scored, Sequence,
+    Vocabulary, als, bert4rec, blend, decayed_markov, department_popularity, ease, gru4rec, item_knn,
+    lambda_mart, load_model, own_frequency, popularity, recent_popularity, sasrec, text_neighbours, top_k,
+    vmis_knn, vstan,
 };
 use qhatu_nn::tensor_file::TensorFile;
-use qhatu_schema::{ItemId, ItemIdx};
+use qhatu_schema::{Department, EventKind, ItemId, ItemIdx};
 
 type Fit = fn(&Interactions) -> Box<dyn Recommender>;
 
@@ -26,6 +27,17 @@ const MODELS: &[(&str, Fit, bool)] = &[
     (
         "recent_popularity",
         |d| Box::new(recent_popularity::RecentPopularity::fit(d, &recent_popularity::Config::default())),
+        false,
+    ),
+    (
+        "department_popularity",
+        |d| {
+            // Shoppers of odd numbers live in Amazonas, the others in Áncash.
+            let departments = (0..ITEMS as u8).map(|user| department(2 - user % 2)).collect();
+            let d = d.clone().with_departments(Arc::new(departments));
+            let config = department_popularity::Config::default();
+            Box::new(department_popularity::DepartmentPopularity::fit(&d, &config).unwrap())
+        },
         false,
     ),
     (
@@ -65,6 +77,7 @@ const MODELS: &[(&str, Fit, bool)] = &[
         },
         true,
     ),
+    ("sasrec", |d| Box::new(sasrec::SasRec::fit(&with_carts(d), &sasrec_acts(true), 1).unwrap()), true),
     ("gru4rec", |d| Box::new(gru4rec::Gru4Rec::fit(d, &gru4rec_config("gru"), 1).unwrap()), true),
     ("bert4rec", |d| Box::new(bert4rec::Bert4Rec::fit(d, &bert4rec_config(true), 1).unwrap()), true),
     (
@@ -122,6 +135,9 @@ const LEARNED: &[(&str, u32, Train)] = &[
     ("sasrec, gbce", 200, |data, epochs, checkpoint, most| {
         train(data, &sasrec::Config { epochs, ..sasrec_items("gbce") }, checkpoint, most)
     }),
+    ("sasrec, acts", 100, |data, epochs, checkpoint, most| {
+        train(&with_carts(data), &sasrec::Config { epochs, ..sasrec_acts(false) }, checkpoint, most)
+    }),
     ("gru4rec", 50, |data, epochs, checkpoint, most| {
         train(data, &gru4rec::Config { epochs, ..gru4rec_config("gru") }, checkpoint, most)
     }),
@@ -164,6 +180,33 @@ fn sasrec_items(objective: &str) -> sasrec::Config {
         negatives: 16,
         ..SASREC
     }
+}
+
+/// One that is told what was done with each item, with or without the parts for shops.
+fn sasrec_acts(shop: bool) -> sasrec::Config {
+    let inputs = Inputs { event_kind: true, ..Inputs::default() };
+    sasrec::Config { inputs, steps: Steps::Items, repeats: shop, trend: shop, ..SASREC }
+}
+
+/// The purchases as events, now and then with a cart before.
+fn with_carts(data: &Interactions) -> Interactions {
+    let journey = |own: &Sequence| {
+        let mut deeds = Vec::new();
+        for (place, item) in own.items.iter().enumerate() {
+            let deed = Deed {
+                time: own.times[place],
+                item: *item,
+                order: own.orders[place],
+                kind: EventKind::Purchase,
+            };
+            if place % 4 == 1 {
+                deeds.push(Deed { kind: EventKind::AddToCart, ..deed });
+            }
+            deeds.push(deed);
+        }
+        Journey { user: Some(own.user), deeds }
+    };
+    data.clone().with_journeys(Arc::new(data.sequences.iter().map(journey).collect()))
 }
 
 fn gru4rec_config(cell: &str) -> gru4rec::Config {
@@ -256,8 +299,10 @@ const SASREC: sasrec::Config = sasrec::Config {
         category: false,
         price_band: false,
         time_gap: false,
+        event_kind: false,
         id_dropout_prob: 0.0,
     },
+    act_weights: ActWeights { viewed: 0.2, carted: 0.5, bought: 1.0 },
     augmentation: PLAIN,
     objective: Objective::Softmax,
     negatives: 16,
@@ -266,6 +311,11 @@ const SASREC: sasrec::Config = sasrec::Config {
 
 const ITEMS: u32 = 50;
 const DAY: i64 = 86_400_000;
+
+/// The department of a number; for 0 it is unknown.
+fn department(number: u8) -> Option<Department> {
+    Department::try_from(number).ok()
+}
 
 fn vocabulary(items: u32) -> Arc<Vocabulary> {
     Arc::new(Vocabulary::new((1..=items).map(|item| ItemId::new(format!("i{item}")).unwrap())))
@@ -340,6 +390,8 @@ fn every_score_is_a_number_whatever_the_history() {
             History::bought(&far, &[i64::MIN, i64::MAX, 0, 7], i64::MIN),
             History::bought(&far, &[1], i64::MAX),
             History::bought(&long, &times, 6000),
+            History::bought(&far, &[1], 0).in_department(department(1)),
+            History::bought(&[], &[], 0).in_department(department(25)),
         ];
         for history in &histories {
             let scores = scores(model, history);
@@ -359,8 +411,11 @@ fn many_at_once_is_one_by_one() {
     each(|name, _, model| {
         let items: Vec<ItemIdx> = (1..=20).map(ItemIdx).collect();
         let times: Vec<i64> = (0..20).map(|place| place * DAY).collect();
-        let histories: Vec<History> =
-            (0..20).map(|end| History::bought(&items[..end], &times[..end], 30 * DAY)).collect();
+        let of = |end: usize| {
+            let history = History::bought(&items[..end], &times[..end], 30 * DAY);
+            history.in_department(department(end as u8 % 3))
+        };
+        let histories: Vec<History> = (0..20).map(of).collect();
         let mut batch = vec![0.0; histories.len() * (ITEMS as usize + 1)];
         model.score_batch(&histories, &mut batch);
         let single: Vec<f32> = histories.iter().flat_map(|history| scores(model, history)).collect();
@@ -401,7 +456,7 @@ fn a_list_is_the_same_however_it_is_asked() {
     each(|name, _, model| {
         for known in [&[][..], &[ItemIdx(1)], &[ItemIdx(5), ItemIdx(2), ItemIdx(5), ItemIdx(8)]] {
             let times: Vec<i64> = (0..known.len() as i64).map(|day| day * DAY).collect();
-            let history = History::bought(known, &times, 9 * DAY);
+            let history = History::bought(known, &times, 9 * DAY).in_department(department(1));
             let barred = |item: ItemIdx| item.0 % 5 == 3;
             let whole = top_k(&scores(model, &history), 7, barred);
             let asked = model.recommend(&history, 7, &barred);
@@ -423,6 +478,7 @@ fn a_model_loaded_again_is_the_same_model() {
         let loaded = load_model(&TensorFile::from_bytes(&bytes).unwrap()).unwrap();
         assert_eq!(loaded.name(), name);
         let history = History::bought(&[ItemIdx(2), ItemIdx(4)], &[0, DAY], 3 * DAY);
+        let history = history.in_department(department(2));
         assert_eq!(scores(&*loaded, &history), scores(model, &history), "{name}");
         assert_eq!(loaded.because(&history, ItemIdx(6)), model.because(&history, ItemIdx(6)), "{name}");
         assert_eq!(loaded.similar_items(ItemIdx(2), 9), model.similar_items(ItemIdx(2), 9), "{name}");

@@ -29,7 +29,46 @@ impl Department {
     pub fn number(self) -> u8 {
         self.0
     }
+
+    /// Its name, as INEI writes it.
+    ///
+    /// ```
+    /// # use qhatu_schema::Department;
+    /// assert_eq!(Department::of_ubigeo("080101").map(Department::name), Some("Cusco"));
+    /// ```
+    pub fn name(self) -> &'static str {
+        NAMES[usize::from(self.0) - 1]
+    }
 }
+
+/// By number.
+const NAMES: [&str; Department::COUNT] = [
+    "Amazonas",
+    "Áncash",
+    "Apurímac",
+    "Arequipa",
+    "Ayacucho",
+    "Cajamarca",
+    "Callao",
+    "Cusco",
+    "Huancavelica",
+    "Huánuco",
+    "Ica",
+    "Junín",
+    "La Libertad",
+    "Lambayeque",
+    "Lima",
+    "Loreto",
+    "Madre de Dios",
+    "Moquegua",
+    "Pasco",
+    "Piura",
+    "Puno",
+    "San Martín",
+    "Tacna",
+    "Tumbes",
+    "Ucayali",
+];
 
 impl TryFrom<u8> for Department {
     type Error = String;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Timestamp, UserId};
+use crate::{Department, Timestamp, UserId};
 
 /// One shopper's record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,5 +25,10 @@ impl User {
     /// A shopper of whom only the code is known.
     pub fn new(user_id: UserId) -> Self {
         Self { user_id, country: None, ubigeo: None, updated: Timestamp::EPOCH }
+    }
+
+    /// Where they live, as far as their ubigeo says.
+    pub fn department(&self) -> Option<Department> {
+        Department::of_ubigeo(self.ubigeo.as_deref()?)
     }
 }

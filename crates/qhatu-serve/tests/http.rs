@@ -11,8 +11,9 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
-use qhatu_models::{History, Reason, Recommender, Scored};
-use qhatu_schema::{Event, ItemIdx};
+use qhatu_models::department_popularity::{Config, DepartmentPopularity};
+use qhatu_models::{History, Interactions, Purchase, Reason, Recommender, Scored, Vocabulary};
+use qhatu_schema::{Department, Event, ItemId, ItemIdx};
 use qhatu_serve::{
     Clock, Engine, LoadedModel, ModelSource, Parts, Secret, ServeConfig, ServeError, router, serve,
 };
@@ -397,6 +398,81 @@ fn a_model_is_swapped_and_a_damaged_one_leaves_the_earlier_in_place() {
         assert_eq!(reload["models"][0]["fault"].is_string(), next == 13, "{reload}");
         assert_eq!(made_by(), expected);
     }
+}
+
+/// 50 shoppers of Lima bought the first item, 50 of Cusco the second, and everybody the third before.
+struct ByDepartment;
+
+impl ModelSource for ByDepartment {
+    fn current(&self, alias: &str) -> Result<Option<String>, ServeError> {
+        Ok((alias == "champion").then(|| "departments@1".to_owned()))
+    }
+
+    fn load(&self, alias: &str) -> Result<LoadedModel, ServeError> {
+        let item = |number: u32| ItemId::new(format!("P00{number}")).unwrap();
+        let vocabulary = Arc::new(Vocabulary::new((1..=3).map(item)));
+        let line =
+            |user: u32, item, time| Purchase { time, user, order: 2 * user + item % 2, item: ItemIdx(item) };
+        let lines: Vec<Purchase> =
+            (0..100).flat_map(|user| [line(user, 1 + user % 2, 1_000), line(user, 3, 0)]).collect();
+        let departments = ["150101", "080101"].map(Department::of_ubigeo);
+        let data = Interactions::from_purchases(Arc::clone(&vocabulary), &lines, 2_000)
+            .with_departments(Arc::new((0..100).map(|user| departments[user % 2]).collect()));
+        let config = Config { prior: 10.0, ..Config::default() };
+        let model = DepartmentPopularity::fit(&data, &config).unwrap();
+        let version = self.current(alias)?.unwrap();
+        Ok(LoadedModel { version, vocabulary, recommender: Box::new(model) })
+    }
+}
+
+#[test]
+fn a_list_follows_the_department_of_the_record_or_of_the_request() {
+    let (parts, documents, tiny) = parts();
+    let log = Arc::clone(&parts.log);
+    let started = |log: Arc<dyn EventLog>, documents: &Arc<dyn Documents>| {
+        let (models, documents) = (Box::new(ByDepartment), Arc::clone(documents));
+        let declarations = Arc::default();
+        let parts = Parts { log, documents: Arc::clone(&documents), declarations, models };
+        let engine = Engine::open(parts, config()).unwrap();
+        engine.wait().unwrap();
+        Shop { router: router(Arc::clone(&engine), config()).unwrap(), engine, documents }
+    };
+    let shop = started(Arc::clone(&log), &documents);
+    shop.engine.put_items(&tiny.items).unwrap();
+    let lives = |shop: &Shop, user: &str, body: Value| {
+        let (status, answer) = shop.json("PUT", &format!("/v1/users/{user}"), Some(body));
+        assert!(status.is_success(), "{answer}");
+    };
+    lives(&shop, "ana", json!({"ubigeo": "150101"}));
+    lives(&shop, "luz", json!({"ubigeo": "080105"}));
+    let two = |shop: &Shop, who: &str| shop.list(&format!("{who}&k=2"));
+    let (lima, cusco) = (["P003", "P001"], ["P003", "P002"]);
+    assert_eq!(two(&shop, "user_id=ana"), lima);
+    assert_eq!(two(&shop, "user_id=luz"), cusco);
+    let answer = shop.get("/v1/recommendations?user_id=luz&k=2");
+    assert_eq!(answer["model_version"], "departments@1");
+    assert_eq!(answer["items"][1]["reason"]["code"], "popular_in_department");
+    assert_eq!(answer["items"][1]["reason"]["text"]["es"], "De lo más vendido en Cusco en estos días.");
+    // Somebody with a history, and a visitor who says where they are.
+    lives(&shop, "cliente-03", json!({"ubigeo": "080101"}));
+    assert_eq!(two(&shop, "user_id=cliente-03"), cusco);
+    assert_eq!(two(&shop, "session_id=v&ubigeo=150101"), lima);
+    assert_eq!(two(&shop, "user_id=luz&ubigeo=150101"), lima);
+    let said = shop.json("POST", "/v1/recommendations", Some(json!({"ubigeo": "080101", "k": 2}))).1;
+    assert_eq!(ids(&said), cusco);
+    let (status, fault) = shop.json("GET", "/v1/recommendations?ubigeo=260101", None);
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{fault}");
+    // The record changes: an earlier one does not, a later one does, also in the next process; without one nothing is known.
+    lives(&shop, "ana", json!({"ubigeo": "080101", "updated": "2020-01-01T00:00:00Z"}));
+    assert_eq!(two(&shop, "user_id=ana"), lima);
+    lives(&shop, "ana", json!({"ubigeo": "080101"}));
+    assert_eq!(two(&shop, "user_id=ana"), cusco);
+    let next = started(log, &documents);
+    assert_eq!(two(&next, "user_id=ana"), cusco);
+    assert_eq!(next.json("DELETE", "/v1/users/ana", None).0, StatusCode::NO_CONTENT);
+    assert_eq!(next.get("/v1/recommendations?user_id=ana&k=2")["model_version"], "popularity@live");
+    lives(&next, "luz", json!({"country": "Perú"}));
+    assert_eq!(next.get("/v1/recommendations?user_id=luz&k=2")["model_version"], "popularity@live");
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use qhatu_models::sequence::Inputs;
 use qhatu_models::{
-    als, bert4rec, blend, decayed_markov, ease, gru4rec, item_knn, lambda_mart, own_frequency,
-    recent_popularity, sasrec, text_neighbours, vmis_knn, vstan,
+    als, bert4rec, blend, decayed_markov, department_popularity, ease, gru4rec, item_knn, lambda_mart,
+    own_frequency, recent_popularity, sasrec, text_neighbours, vmis_knn, vstan,
 };
 use serde::{Deserialize, Serialize};
 
@@ -32,8 +32,8 @@ pub const MODELS: [&str; 14] = [
 /// record visits, whose order says more than that of purchases; `lambda_mart` for those whose models say different things.
 pub const ON_DEMAND: [&str; 5] = ["als", "vstan", "gru4rec", "bert4rec", "lambda_mart"];
 
-/// Models that are fitted when they are named, for they need more than purchases.
-pub const OPTIONAL: [&str; 1] = ["text_neighbours"];
+/// Models that are fitted when they are named, for they need more than purchases: titles, or where shoppers live.
+pub const OPTIONAL: [&str; 2] = ["text_neighbours", "department_popularity"];
 
 /// The models that are learned; the others are the baselines that these must beat.
 pub const LEARNED: [&str; 5] = ["gru4rec", "bert4rec", "sasrec", "lambda_mart", "blend"];
@@ -104,6 +104,8 @@ pub struct TrainConfig {
     pub search: SearchConfig,
     /// Hyper-parameters of recent popularity.
     pub recent_popularity: recent_popularity::Config,
+    /// Hyper-parameters of popularity by department.
+    pub department_popularity: department_popularity::Config,
     /// Hyper-parameters of own frequency.
     pub own_frequency: own_frequency::Config,
     /// Hyper-parameters of the decayed Markov model.
@@ -146,6 +148,7 @@ impl Default for TrainConfig {
             refit: true,
             search: Default::default(),
             recent_popularity: Default::default(),
+            department_popularity: Default::default(),
             own_frequency: Default::default(),
             decayed_markov: Default::default(),
             item_knn: Default::default(),
@@ -172,7 +175,7 @@ impl TrainConfig {
         self.models.iter().chain(parts).map(String::as_str)
     }
 
-    /// What the sequence models that are to be fitted want to know of the items.
+    /// What the models that are to be fitted want to know of the items.
     pub fn inputs(&self) -> Inputs {
         let mut wanted = Inputs::default();
         for own in self.fitted().filter_map(|name| self.item_inputs(name)) {
@@ -183,12 +186,27 @@ impl TrainConfig {
         wanted
     }
 
-    /// What a sequence model wants to know of the items, for its inputs and its augmentation.
+    /// Whether a model that is to be fitted reads the titles of items as a model of its own.
+    pub fn reads_titles(&self) -> bool {
+        self.fitted().any(|name| name == "text_neighbours")
+    }
+
+    /// Whether a model that is to be fitted asks where shoppers live.
+    pub fn reads_departments(&self) -> bool {
+        self.fitted().any(|name| name == "department_popularity")
+    }
+
+    /// What a model wants to know of the items: a sequence model for its inputs and its augmentation, `lambda_mart` for its
+    /// columns.
     pub(crate) fn item_inputs(&self, name: &str) -> Option<Inputs> {
         let (inputs, augmentation) = match name {
             "gru4rec" => (self.gru4rec.inputs, self.gru4rec.augmentation),
             "bert4rec" => (self.bert4rec.inputs, self.bert4rec.augmentation),
             "sasrec" => (self.sasrec.inputs, self.sasrec.augmentation),
+            "lambda_mart" => {
+                let (category, price_band) = (self.lambda_mart.category, self.lambda_mart.price_band);
+                return Some(Inputs { category, price_band, ..Inputs::default() });
+            }
             _ => return None,
         };
         Some(Inputs { text: inputs.text || augmentation.reads_texts(), ..inputs })

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use qhatu_models::{
     Interactions, ItemSides, ItemVectors, Labels, Purchase, Shown, Vocabulary, category_path, price_bands,
 };
-use qhatu_schema::{Event, ItemId, LimaDay, UserId};
+use qhatu_schema::{Department, Event, ItemId, LimaDay, User, UserId};
 use qhatu_store::Lake;
 use rustc_hash::{FxHashMap, FxHashSet};
 use sha2::{Digest, Sha256};
@@ -39,12 +39,15 @@ pub struct ShopData {
     pub users: Vec<UserId>,
     /// By time, then shopper, order and item.
     pub purchases: Vec<Purchase>,
-    /// SHA-256 over all purchases in order, and what was shown and clicked: the same data, the same fingerprint.
+    /// SHA-256 over all purchases in order, what was shown and clicked, and what was added: the same data, the same
+    /// fingerprint.
     pub fingerprint: String,
     /// What is said of the items, where a model takes it.
     pub sides: Arc<ItemSides>,
     /// Lists that were shown, by these numbers, oldest first.
     pub shown: Arc<Vec<Shown>>,
+    /// Where shoppers live, by number, where a model takes it; empty where that is known of none.
+    pub departments: Arc<Vec<Option<Department>>>,
     lists: Arc<Lists>,
 }
 
@@ -110,6 +113,24 @@ impl ShopData {
         self.number_lists()
     }
 
+    /// Adds where shoppers live, by their records. Records that say nothing of a buyer change nothing.
+    #[must_use]
+    pub fn with_departments(mut self, records: &[User]) -> Self {
+        let known: FxHashMap<&UserId, Department> =
+            records.iter().filter_map(|user| Some((&user.user_id, user.department()?))).collect();
+        let departments: Vec<_> = self.users.iter().map(|user| known.get(user).copied()).collect();
+        if departments.iter().all(Option::is_none) {
+            return self;
+        }
+        let mut hash = Sha256::new();
+        hash.update(&self.fingerprint);
+        hash.update("departments");
+        departments.iter().for_each(|department| hash.update([department.map_or(0, Department::number)]));
+        self.fingerprint = hex(&hash.finalize());
+        self.departments = Arc::new(departments);
+        self
+    }
+
     /// Lists by the present numbers of items and shoppers.
     fn number_lists(mut self) -> Self {
         if !self.lists.is_empty() {
@@ -124,7 +145,8 @@ impl ShopData {
     pub fn interactions(&self, until: i64) -> Interactions {
         let end = self.purchases.partition_point(|purchase| purchase.time < until);
         let data = Interactions::from_purchases(Arc::clone(&self.vocabulary), &self.purchases[..end], until);
-        data.with_sides(Arc::clone(&self.sides)).with_shown(Arc::clone(&self.shown))
+        let data = data.with_sides(Arc::clone(&self.sides)).with_shown(Arc::clone(&self.shown));
+        data.with_departments(Arc::clone(&self.departments))
     }
 
     /// Other purchases by the same numbers.
@@ -213,6 +235,7 @@ impl Builder {
             fingerprint,
             sides: Arc::default(),
             shown: Arc::default(),
+            departments: Arc::default(),
             lists: Arc::new(lists),
         };
         Ok(data.number_lists())

@@ -7,6 +7,7 @@ use qhatu_models::als::Als;
 use qhatu_models::bert4rec::Bert4Rec;
 use qhatu_models::blend::Blend;
 use qhatu_models::decayed_markov::DecayedMarkov;
+use qhatu_models::department_popularity::DepartmentPopularity;
 use qhatu_models::ease::Ease;
 use qhatu_models::gru4rec::Gru4Rec;
 use qhatu_models::item_knn::ItemKnn;
@@ -38,6 +39,7 @@ pub(crate) fn fit(
     Ok(match name {
         "popularity" => Box::new(Popularity::fit(data, &popularity::Config {})),
         "recent_popularity" => Box::new(RecentPopularity::fit(data, &config.recent_popularity)),
+        "department_popularity" => Box::new(DepartmentPopularity::fit(data, &config.department_popularity)?),
         "own_frequency" => Box::new(OwnFrequency::fit(data, &config.own_frequency)),
         "decayed_markov" => Box::new(DecayedMarkov::fit(data, &config.decayed_markov)),
         "item_knn" => Box::new(ItemKnn::fit(data, &config.item_knn)),
@@ -91,6 +93,7 @@ fn fit_sequence(
 pub(crate) fn settings(name: &str, config: &TrainConfig) -> Value {
     match name {
         "recent_popularity" => json!(config.recent_popularity),
+        "department_popularity" => json!(config.department_popularity),
         "own_frequency" => json!(config.own_frequency),
         "decayed_markov" => json!(config.decayed_markov),
         "item_knn" => json!(config.item_knn),

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use qhatu_eval::Lists;
-use qhatu_models::{History, ModelError, Recommender, TensorFile, load_model, top_k};
+use qhatu_models::{ModelError, Recommender, TensorFile, load_model, top_k};
 use qhatu_schema::ItemIdx;
 use qhatu_store::write_atomic;
 use rayon::prelude::*;
@@ -117,7 +117,7 @@ impl Task<'_> {
 pub fn lists(name: &str, model: &dyn Recommender, test: &TestSet, k: usize) -> Lists {
     let of = |shopper: &Asked| {
         let mut scores = vec![0.0; model.catalogue_size() + 1];
-        model.score(&History::bought(&shopper.items, &shopper.times, shopper.now), &mut scores);
+        model.score(&shopper.history(), &mut scores);
         let known: rustc_hash::FxHashSet<ItemIdx> = shopper.items.iter().copied().collect();
         let items = |exclude: &dyn Fn(ItemIdx) -> bool| -> Vec<u32> {
             top_k(&scores, k, exclude).into_iter().map(|scored| scored.item.0).collect()

@@ -345,6 +345,10 @@ fn grid(name: &str) -> Grid {
     let days = json!([0.0, 30.0, 60.0, 120.0, 365.0]);
     let grid = match name {
         "recent_popularity" => json!({ "days": [3.0, 5.0, 7.0, 10.0, 14.0, 21.0, 28.0, 56.0] }),
+        "department_popularity" => json!({
+            "half_life_days": [5.0, 7.0, 10.0, 14.0, 21.0, 28.0, 56.0],
+            "prior": [10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0],
+        }),
         "own_frequency" => json!({ "half_life_days": [0.0, 30.0, 60.0, 120.0, 180.0, 365.0] }),
         "decayed_markov" => {
             json!({ "window": [1, 3, 10, 30], "k": [50, 500], "normalization": [0.0, 0.25, 0.5, 0.75, 1.0] })

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use qhatu_eval::Case;
-use qhatu_models::{Interactions, Purchase};
-use qhatu_schema::{ItemIdx, LimaDay, Timestamp};
+use qhatu_models::{History, Interactions, Purchase};
+use qhatu_schema::{Department, ItemIdx, LimaDay, Timestamp, UserIdx};
 use rustc_hash::FxHashSet;
 
 use crate::config::{Split, TrainConfig};
@@ -38,8 +38,17 @@ pub struct Asked {
     pub items: Vec<ItemIdx>,
     /// When.
     pub times: Vec<i64>,
+    /// Where they live, where the data say so.
+    pub department: Option<Department>,
     /// The moment of asking.
     pub now: i64,
+}
+
+impl Asked {
+    /// What a model is told of them.
+    pub fn history(&self) -> History<'_> {
+        History::bought(&self.items, &self.times, self.now).in_department(self.department)
+    }
 }
 
 impl TestSet {
@@ -108,7 +117,8 @@ fn with_new_shoppers(mut test: TestSet, bought: &BTreeMap<u32, Vec<ItemIdx>>, no
     for (&user, items) in bought.iter().filter(|(user, _)| !known.contains(user)) {
         let relevant = distinct(items);
         test.cases.push(Case { history_length: 0, relevant_all: relevant.clone(), relevant_new: relevant });
-        test.shoppers.push(Asked { user, items: Vec::new(), times: Vec::new(), now });
+        let department = test.train.department(UserIdx(user));
+        test.shoppers.push(Asked { user, items: Vec::new(), times: Vec::new(), department, now });
     }
     test
 }
@@ -138,6 +148,7 @@ fn leave_one_out(data: &ShopData) -> Result<TestSet, TrainError> {
         }
     }
     let train = Interactions::from_purchases(Arc::clone(&data.vocabulary), &kept, data.end());
+    let train = train.with_sides(Arc::clone(&data.sides)).with_departments(Arc::clone(&data.departments));
     let protocol = "leave one out: the last order of each shopper with more than one".to_owned();
     assemble(train, &bought, |user| asked_at.get(&user).copied().unwrap_or(i64::MAX), protocol)
 }
@@ -158,7 +169,8 @@ fn assemble(
         let history_length = sequence.orders.last().map_or(0, |last| *last as usize + 1);
         cases.push(Case { history_length, relevant_all, relevant_new });
         let (items, times) = (sequence.items.clone(), sequence.times.clone());
-        shoppers.push(Asked { user, items, times, now: now(user) });
+        let department = train.department(sequence.user);
+        shoppers.push(Asked { user, items, times, department, now: now(user) });
     }
     if cases.is_empty() {
         return Err(TrainError::NobodyToJudge { from: protocol });

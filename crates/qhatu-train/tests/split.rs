@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use qhatu_models::{History, TensorFile, load_model};
-use qhatu_schema::{Event, ItemId, Timestamp};
+use qhatu_schema::{Department, Event, ItemId, Timestamp, User, UserId};
 use qhatu_train::{ItemSide, MODELS, ShopData, Split, TestSet, TrainConfig, evaluate};
 use tempfile::TempDir;
 
@@ -103,6 +103,46 @@ fn a_sequence_model_knows_what_is_said_of_an_item_that_nobody_bought() {
         let path = files.find(|path| path.to_string_lossy().contains("sasrec")).unwrap();
         let model = load_model(&TensorFile::from_bytes(&fs::read(path).unwrap()).unwrap()).unwrap();
         assert_eq!(model.similar_items(new, 3).is_empty(), !told);
+    }
+}
+
+/// Where shoppers live is known to models and judges alike, and changes nothing where no record says it.
+#[test]
+fn where_shoppers_live_is_asked_and_taught() {
+    let plain = shop(0);
+    let record = |number: u32, ubigeo: &str| {
+        let user_id = UserId::new(format!("u{number}")).unwrap();
+        User { ubigeo: Some(ubigeo.to_owned()), ..User::new(user_id) }
+    };
+    let nowhere = plain.clone().with_departments(&[record(1, "999999"), record(1000, "150101")]);
+    assert_eq!((&nowhere.fingerprint, nowhere.departments.len()), (&plain.fingerprint, 0));
+    let records: Vec<User> =
+        (0..20).map(|number| record(number, ["150101", "080101"][number as usize % 2])).collect();
+    let data = plain.clone().with_departments(&records);
+    let moved = plain.clone().with_departments(&records[1..]);
+    assert!(data.fingerprint != plain.fingerprint && moved.fingerprint != data.fingerprint);
+    let lives = |user: u32| {
+        let number: u32 = data.users[user as usize].as_str()[1..].parse().unwrap();
+        Department::of_ubigeo(["150101", "080101"][number as usize % 2]).filter(|_| number < 20)
+    };
+    for split in [Split::Time, Split::LeaveOneOut] {
+        let models = vec!["popularity".to_owned(), "department_popularity".to_owned()];
+        let config = TrainConfig { split, bootstrap_samples: 1, models, ..TrainConfig::default() };
+        assert!(config.reads_departments() && !TrainConfig::default().reads_departments());
+        let test = TestSet::new(&data, &config).unwrap();
+        for shopper in &test.shoppers {
+            assert_eq!(shopper.history().department, lives(shopper.user), "{split:?}");
+        }
+        let all = test.train.sequences.iter().map(|own| (own.user.0, test.train.department(own.user)));
+        assert!(all.clone().all(|(user, department)| department == lives(user)) && all.count() > 20);
+        let report = |data: &ShopData| {
+            let work = TempDir::new().unwrap();
+            evaluate(data, &config, work.path(), "test", &mut |_| {}).unwrap()
+        };
+        let (told, untold) = (report(&data), report(&plain));
+        assert!(told.models.iter().all(|model| model.baseline));
+        let lists = |report: &qhatu_eval::Report| report.models[1].targets["all"]["coverage_at_10"].mean;
+        assert!(lists(&told) >= lists(&untold), "{split:?}: two departments show at least as much as one");
     }
 }
 

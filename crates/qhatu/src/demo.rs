@@ -157,6 +157,9 @@ impl Names<'_> {
         match reason {
             Reason::Popular => "many buy it".to_owned(),
             Reason::PopularRecently => "many bought it of late".to_owned(),
+            Reason::PopularInDepartment { department } => {
+                format!("many bought it of late in {}", department.name())
+            }
             Reason::BoughtBefore { times, last } => {
                 format!("bought {times} time(s), last {}", Timestamp::from_millis(last).lima_day())
             }

@@ -9,7 +9,7 @@ use qhatu_registry::Registry;
 use qhatu_schema::{Currency, ItemId, Money};
 use qhatu_store::{Catalogue, Documents, EventLog, Lake, Paths, open_documents, open_event_log};
 use qhatu_text::{LatentSemantics, TextEncoder};
-use qhatu_train::{ItemSide, OPTIONAL, Place, ShopData, TrainError};
+use qhatu_train::{ItemSide, Place, ShopData, TrainError};
 
 use crate::config::Project;
 use crate::fault::Fault;
@@ -60,18 +60,20 @@ impl Shop {
     /// The folder of the text model by which a model that is to be fitted reads titles, if there is one.
     pub(crate) fn text_model(&self) -> Option<PathBuf> {
         let config = &self.project.config.train;
-        let reads_titles = config.inputs().text || config.fitted().any(|name| OPTIONAL.contains(&name));
+        let reads_titles = config.inputs().text || config.reads_titles();
         let folder = &config.text_neighbours.model;
         (reads_titles && !folder.is_empty()).then(|| self.project.root.join(folder))
     }
 
-    /// The data with what the catalogue says of the items, as far as a model that is to be fitted takes it; of `cold` ones
-    /// too, which nobody bought yet. Prices are those in the currency that most items have, for amounts of two
+    /// The data with what the catalogue says of shoppers and items, as far as a model that is to be fitted takes it; of
+    /// `cold` items too, which nobody bought yet. Prices are those in the currency that most items have, for amounts of two
     /// currencies have no order.
     pub(crate) fn with_sides(&self, data: ShopData, cold: bool) -> Result<ShopData, Fault> {
         let config = &self.project.config.train;
         let (wanted, folder) = (config.inputs(), &config.text_neighbours.model);
-        let reads_titles = config.fitted().any(|name| OPTIONAL.contains(&name));
+        let data =
+            if config.reads_departments() { data.with_departments(&self.catalogue().users()?) } else { data };
+        let reads_titles = config.reads_titles();
         if reads_titles && folder.is_empty() {
             return Err(TrainError::NoItemVectors.into());
         }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::load::{self, Load, Outcome};
 use super::server::Server;
@@ -134,11 +134,18 @@ fn closed(
     }
 }
 
+/// A number that no other run has: a project that is kept holds the events of earlier ones, which would be told from new
+/// ones by their ids.
+pub(super) fn run_number() -> u128 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis())
+}
+
 /// Requests with new events: views by a thousand shoppers of a thousand items.
 fn batch_requests(round: usize, requests: usize, size: usize) -> Vec<Vec<u8>> {
+    let run = run_number();
     let event = |number: usize| {
         format!(
-            r#"{{"event_id":"bench-{round}-{number}","time":"2026-01-01T12:00:00Z","kind":"view","user_id":"bench-{}","item_id":"{}"}}"#,
+            r#"{{"event_id":"bench-{run}-{round}-{number}","time":"2026-01-01T12:00:00Z","kind":"view","user_id":"bench-{}","item_id":"{}"}}"#,
             number % 1000,
             number * 7 % 1000
         )

@@ -84,10 +84,12 @@ fn started(root: &Path, folder: &Path, rows: &mut Vec<Row>) -> Result<Server, St
     running.ok_or_else(|| "no round was run".to_owned())
 }
 
-/// The shop with its trained champion, made where there is none yet.
+/// The shop with its champion, made where there is none yet of this very program.
 fn project(root: &Path) -> Result<PathBuf, String> {
     let folder = root.join("target/bench/neural");
-    if folder.join("data/artifacts/recommender").exists() {
+    let (maker, commit) = (folder.join("made_by"), super::commit(root)?);
+    let is_of_this = std::fs::read_to_string(&maker).is_ok_and(|made_by| made_by == commit);
+    if is_of_this && !commit.ends_with("-dirty") {
         return Ok(folder);
     }
     let said = |error: std::io::Error| format!("{}: {error}", folder.display());
@@ -99,6 +101,7 @@ fn project(root: &Path) -> Result<PathBuf, String> {
     let (qhatu, dir) = (super::binary(root).to_string_lossy().into_owned(), folder.to_string_lossy());
     process::read(root, &qhatu, &["ingest", "--dir", &dir, &file.to_string_lossy()])?;
     process::read(root, &qhatu, &["train", "--dir", &dir])?;
+    std::fs::write(&maker, commit).map_err(said)?;
     Ok(folder)
 }
 
@@ -154,12 +157,13 @@ fn time(day: u64) -> String {
 
 /// Views by the shop's shoppers of what they like, an event each.
 fn events(round: u64) -> Vec<Vec<u8>> {
+    let run = http::run_number();
     let event = |place: u64| {
         let shopper = number(place + round) % SHOPPERS;
         load::post(
             "/v1/events",
             &format!(
-                r#"{{"event_id":"view-{round}-{place}","time":"2026-01-01T12:00:00Z","kind":"view","user_id":"s{shopper}","item_id":"i{}"}}"#,
+                r#"{{"event_id":"view-{run}-{round}-{place}","time":"2026-01-01T12:00:00Z","kind":"view","user_id":"s{shopper}","item_id":"i{}"}}"#,
                 liked(shopper, 7 * place + round)
             ),
         )

@@ -1,4 +1,5 @@
-//! `docs/reference/benchmarks.md`, made from the kept results so that no figure is typed by hand.
+//! `docs/reference/benchmarks.md`, made from the kept results so that no result is typed by hand; below each, what
+//! `benches/notes/NAME.md` says of it.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -7,7 +8,8 @@ use super::{BENCHES, Outcome, Row, Spread};
 
 /// Writes the page anew from `benches/results/*.json`.
 pub(crate) fn write(root: &Path) -> Result<(), String> {
-    let text = render(&read(root)?);
+    let note = |name: &str| std::fs::read_to_string(root.join(format!("benches/notes/{name}.md"))).ok();
+    let text = render(&read(root)?, &note);
     let path = root.join("docs/reference/benchmarks.md");
     std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))
 }
@@ -22,7 +24,7 @@ fn read(root: &Path) -> Result<Vec<Outcome>, String> {
     Ok(outcomes)
 }
 
-fn render(outcomes: &[Outcome]) -> String {
+fn render(outcomes: &[Outcome], note: &dyn Fn(&str) -> Option<String>) -> String {
     let mut text = String::from(
         "# Benchmarks\n\n\
          Made by `cargo xtask bench` from `benches/results/`; do not edit. Ours and the peer run in turns in one\n\
@@ -42,6 +44,9 @@ fn render(outcomes: &[Outcome]) -> String {
             "| what | unit | ours | peer | ratio | goal | |\n| --- | --- | --- | --- | --- | --- | --- |\n",
         );
         rows.iter().for_each(|row| line(&mut text, row));
+        if let Some(note) = note(name) {
+            let _ = write!(text, "\n{note}");
+        }
     }
     text
 }
@@ -52,7 +57,7 @@ fn summary(text: &mut String, outcomes: &[Outcome]) {
     let (reached, missed): (Vec<bool>, Vec<bool>) = judged.partition(|reached| *reached);
     let _ = write!(
         text,
-        "\n## In short\n\n{} figures are where they are to be, {} are not:\n\n\
+        "\n## In short\n\n{} figures are where they are to be, {} are not (why, and what was tried, stands below the tables):\n\n\
          | in | what | ours | goal |\n| --- | --- | --- | --- |\n",
         reached.len(),
         missed.len()

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::{Row, Spread};
+use super::{Row, Spread, mean};
 use crate::{process, tools};
 
 const DATA: &str = "../shared/data/movielens_1m/sequences.tsv.gz";
@@ -86,7 +86,7 @@ fn rows(ours: &[Training], peer: Option<&Training>) -> Vec<Row> {
     let theirs = |place: usize| peer.map(|peer| (peer.name.clone(), Spread::of(&[peer.test[place]])));
     for (place, what, goal) in [(0, "NDCG@10", Some(NDCG)), (1, "HR@10", None)] {
         let found: Vec<f64> = ours.iter().map(|training| training.test[place]).collect();
-        let mean = found.iter().sum::<f64>() / found.len().max(1) as f64;
+        let mean = mean(&found);
         rows.push(Row {
             what: format!("MovieLens-1M, leave-one-out, {what} of the test items"),
             unit: String::new(),

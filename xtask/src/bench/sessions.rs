@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::knn::{self, Percentiles};
-use super::{Row, Spread};
+use super::{Row, Spread, mean};
 use crate::tools;
 
 const ROUNDS: usize = 3;
@@ -66,7 +66,7 @@ const ASKED: [Asked; 8] = [
 ];
 
 const VSTAN: &str = r#"{"m":1500,"k":100,"max_length":50,"lambda_spw":7.24,"lambda_ipw":3.62,"lambda_inh":3.62,"lambda_snh":80,"lambda_idf":2}"#;
-const STAN: &str = r#"{"m":1500,"k":500,"max_length":50,"lambda_spw":1.81,"weighting_score":"same","lambda_inh":3.62,"lambda_snh":80,"lambda_idf":0}"#;
+const STAN: &str = r#"{"m":1500,"k":500,"max_length":50,"lambda_spw":1.81,"weighting_score":"same","lambda_inh":1.81,"lambda_snh":80,"lambda_idf":0}"#;
 const VS_KNN: &str = r#"{"m":1500,"k":500,"max_length":50,"weighting":"log","similarity":"vec","weighting_score":"log","lambda_inh":0,"lambda_snh":0,"lambda_idf":5}"#;
 
 const SORTED: &str =
@@ -109,7 +109,7 @@ fn quality(asked: &Asked, ours: &[Value], peer: Option<&Value>) -> Result<Vec<Ro
     let row = |place: usize| -> Result<Row, String> {
         let (name, metric) = [("hr_at_20", "HR@20"), ("mrr_at_20", "MRR@20")][place];
         let own = ours.iter().map(|said| figure(said, name)).collect::<Result<Vec<_>, _>>()?;
-        let mean = own.iter().sum::<f64>() / own.len().max(1) as f64;
+        let mean = mean(&own);
         let peer = peer.map(|said| -> Result<_, String> {
             let version = said["numpy"].as_str().unwrap_or("?");
             Ok((format!("the formulas on NumPy {version}"), Spread::of(&[figure(said, name)?])))

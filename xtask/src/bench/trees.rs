@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::asked::Asked;
-use super::{Row, Spread};
+use super::{Row, Spread, mean};
 use crate::{process, tools};
 
 const SEEDS: [u64; 3] = [1, 2, 3];
@@ -109,10 +109,6 @@ fn quality(ours: &mut Asked, peers: &mut [Peer], of: &Quality) -> Result<Vec<Row
 
 /// How far LambdaRank may lie behind: its groups are halved once, so that there is no deviation over folds.
 const TOLERANCE: f64 = 0.005;
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
 
 fn speed(ours: &mut Asked, peers: &mut [Peer]) -> Result<Vec<Row>, String> {
     let (mut fits, mut scores) = (vec![Vec::new(); 1 + peers.len()], vec![Vec::new(); 3]);

@@ -4,81 +4,115 @@ use qhatu_nn::tensor_file::TensorFile;
 use qhatu_schema::ItemIdx;
 use rustc_hash::FxHashMap;
 
-use super::NAME;
+use super::sales::{SOLD, Sales};
+use super::{Config, NAME};
 use crate::DAY_MS;
 use crate::error::{ModelError, misfit};
 use crate::interactions::Interactions;
-use crate::recommender::{History, Recommender, faded, top_k};
+use crate::item_sides::Labels;
+use crate::recommender::{History, Recommender, top_k};
 
 /// A model whose candidates are sorted.
 pub(super) type Part = Box<dyn Recommender>;
 
 /// Columns of each part: its score, what share of its best score that is, its rank.
-const OF_PART: usize = 3;
-/// Columns of the history and the item, behind those of the parts.
-const OWN: usize = 9;
+const OF_PART: [&str; 3] = ["score", "share", "rank"];
+/// Columns of the history, behind those of the parts: how often the item was bought, how many moments and days ago, how much
+/// of the history that is; of the history its moments, items, purchases, days since the last and the first, days from one
+/// moment to the next; of the item's category how much of the history it is and days since the last; bands of price above
+/// those of the history.
+const OF_HISTORY: [&str; 13] = [
+    "own_purchases",
+    "own_moments_back",
+    "own_days_since_last",
+    "own_share_of_moments",
+    "user_moments",
+    "user_items",
+    "user_purchases",
+    "user_days_since_last",
+    "user_days_since_first",
+    "user_mean_gap_days",
+    "own_share_of_category",
+    "own_days_since_category",
+    "price_bands_above_own",
+];
 /// Most items of a history that are candidates because they stand there.
 const MOST_OWN: usize = 100;
-/// Days after which a sale counts half in what sells lately.
-const HALF_LIFE_DAYS: f64 = 7.0;
 /// What is added to a rank before ranks are fused.
 const FUSED: f32 = 60.0;
 
 /// Columns of a row.
 pub(super) fn width(parts: usize) -> usize {
-    parts * OF_PART + OWN
+    parts * OF_PART.len() + OF_HISTORY.len() + SOLD.len()
 }
 
-/// How each item sells: in all, and lately; from padding on.
+/// Their names.
+pub(super) fn names(parts: &[String]) -> Vec<String> {
+    let of_parts = parts.iter().flat_map(|part| OF_PART.map(|column| format!("{part}_{column}")));
+    of_parts.chain(OF_HISTORY.iter().chain(&SOLD).map(ToString::to_string)).collect()
+}
+
+/// What is known of each item: its sales, and, where they are read, its category and band of price.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Items {
-    sold: Vec<f32>,
-    lately: Vec<f32>,
-    most: f32,
+    pub(super) sales: Sales,
+    categories: Side,
+    price_bands: Side,
+}
+
+/// A label of each item from padding on, counted from 1; 0 where it has none. Empty where labels are not read.
+#[derive(Debug, Clone, PartialEq, Default)]
+struct Side(Vec<u32>);
+
+impl Side {
+    /// The last of each item's labels: of a category and all wider ones the narrowest.
+    fn new(labels: Option<&Labels>) -> Self {
+        let last = |labels: &Labels, item| labels.of(item).last().map_or(0, |label| label + 1);
+        Self(labels.map_or(Vec::new(), |labels| {
+            [0].into_iter().chain((0..labels.items()).map(|item| last(labels, item))).collect()
+        }))
+    }
+
+    fn of(&self, item: ItemIdx) -> Option<u32> {
+        self.0.get(item.row()).copied().filter(|label| *label > 0)
+    }
 }
 
 impl Items {
-    pub(super) fn fit(data: &Interactions) -> Self {
-        let (mut sold, mut lately) = (vec![0.0; data.items() + 1], vec![0.0; data.items() + 1]);
-        let times = data.sequences.iter().filter_map(|sequence| sequence.times.last());
-        let end = times.max().copied().unwrap_or_default();
-        for sequence in &data.sequences {
-            for (item, time) in sequence.items.iter().zip(&sequence.times) {
-                sold[item.row()] += 1.0;
-                lately[item.row()] += faded(end, *time, HALF_LIFE_DAYS);
-            }
-        }
-        Self::new(sold, lately)
-    }
-
-    fn new(sold: Vec<f32>, lately: Vec<f32>) -> Self {
-        let most = sold.iter().copied().fold(0.0, f32::max);
-        Self { sold, lately, most }
+    pub(super) fn fit(data: &Interactions, config: &Config) -> Self {
+        let categories = Side::new(data.sides.categories.as_ref().filter(|_| config.category));
+        let price_bands = Side::new(data.sides.price_bands.as_ref().filter(|_| config.price_band));
+        Self { sales: Sales::fit(data), categories, price_bands }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.sold.len() - 1
-    }
-
-    /// Sales beside those of all items' best, below 1; 0 for what never sold.
-    pub(super) fn share(&self, item: ItemIdx) -> f32 {
-        self.sold[item.row()] / (self.most + 1.0)
+        self.sales.items()
     }
 
     pub(super) fn save(&self, file: &mut TensorFile) {
-        file.put_f32("items.sold", &[self.sold.len()], self.sold.clone());
-        file.put_f32("items.lately", &[self.lately.len()], self.lately.clone());
+        self.sales.save(file);
+        for (name, Side(labels)) in [(CATEGORIES, &self.categories), (PRICE_BANDS, &self.price_bands)] {
+            file.put_u32(name, &[labels.len()], labels.clone());
+        }
     }
 
     pub(super) fn load(file: &TensorFile) -> Result<Self, ModelError> {
-        let (sold, lately) = (file.f32("items.sold")?, file.f32("items.lately")?);
-        let is_count = |number: &f32| number.is_finite() && *number >= 0.0;
-        if sold.is_empty() || sold.len() != lately.len() || !sold.iter().chain(lately).all(is_count) {
-            return Err(misfit(NAME, "its items' sales are no counts"));
-        }
-        Ok(Self::new(sold.to_vec(), lately.to_vec()))
+        let sales = Sales::load(file)?;
+        let side = |name| -> Result<Side, ModelError> {
+            match file.u32(name)? {
+                labels if labels.is_empty() || labels.len() == sales.items() + 1 => Ok(Side(labels.to_vec())),
+                labels => {
+                    Err(misfit(NAME, format!("{name} has {} of {} items", labels.len(), sales.items())))
+                }
+            }
+        };
+        let (categories, price_bands) = (side(CATEGORIES)?, side(PRICE_BANDS)?);
+        Ok(Self { sales, categories, price_bands })
     }
 }
+
+const CATEGORIES: &str = "items.categories";
+const PRICE_BANDS: &str = "items.price_bands";
 
 /// An item in a history.
 struct Own {
@@ -131,7 +165,8 @@ impl Candidates {
             found.extend(best.iter().map(|scored| scored.item));
             ranks.push(best.iter().zip(1_u32..).map(|(scored, rank)| (scored.item, rank as f32)).collect());
         }
-        let shopper = Shopper::new(history, items.len());
+        let shopper = Shopper::new(history, items);
+        let moment = items.sales.moment(history.now);
         match only {
             Some(shown) => shown.clone_into(&mut found),
             None => found.extend(shopper.latest(MOST_OWN)),
@@ -144,10 +179,16 @@ impl Candidates {
                 let score = scores[item.row()];
                 rows.extend([score, share(score, *bounds), ranks.get(&item).copied().unwrap_or(f32::NAN)]);
             }
-            rows.extend(shopper.columns(item));
-            rows.extend([items.sold[item.row()], items.lately[item.row()]]);
+            rows.extend(shopper.columns(item, items));
+            rows.extend(items.sales.before(item, moment));
         }
         Self { items: found, rows, width: width(parts.len()) }
+    }
+
+    /// The row of a candidate.
+    pub(super) fn row(&self, item: ItemIdx) -> Option<&[f32]> {
+        let place = self.items.binary_search(&item).ok()?;
+        self.rows.chunks_exact(self.width).nth(place)
     }
 
     /// The rows as columns.
@@ -158,14 +199,14 @@ impl Candidates {
     /// The sum of each candidate's reciprocal ranks.
     pub(super) fn fused_ranks(&self, parts: usize) -> Vec<f32> {
         let reciprocal = |rank: f32| if rank.is_nan() { 0.0 } else { 1.0 / (FUSED + rank) };
-        let fused = |row: &[f32]| (0..parts).map(|part| reciprocal(row[part * OF_PART + 2])).sum();
+        let fused = |row: &[f32]| (0..parts).map(|part| reciprocal(row[part * OF_PART.len() + 2])).sum();
         self.rows.chunks_exact(self.width.max(1)).map(fused).collect()
     }
 
     /// The part in whose list an item stands highest.
     pub(super) fn best_part(&self, item: ItemIdx, parts: usize) -> Option<usize> {
         let place = self.items.binary_search(&item).ok()?;
-        let rank = |part: &usize| self.rows[place * self.width + part * OF_PART + 2];
+        let rank = |part: &usize| self.rows[place * self.width + part * OF_PART.len() + 2];
         (0..parts).filter(|part| !rank(part).is_nan()).min_by(|a, b| rank(a).total_cmp(&rank(b)))
     }
 }
@@ -189,22 +230,40 @@ fn share(score: f32, (floor, best): (f32, f32)) -> f32 {
 /// A history, summed up. What was bought at one time is one moment.
 struct Shopper {
     own: FxHashMap<ItemIdx, Own>,
+    /// Purchases of each category, and when the last was.
+    categories: FxHashMap<u32, (u32, i64)>,
+    /// The mean band of price.
+    price_band: f32,
     now: i64,
     moments: u32,
+    purchases: u32,
+    first: i64,
     latest: i64,
 }
 
 impl Shopper {
-    fn new(history: &History, catalogue_size: usize) -> Self {
+    fn new(history: &History, items: &Items) -> Self {
+        let known = || history.known(items.len());
         let mut own: FxHashMap<ItemIdx, Own> = FxHashMap::default();
-        let (mut moments, mut current) = (0_u32, None);
-        for (item, time) in history.known(catalogue_size).rev() {
+        let mut categories: FxHashMap<u32, (u32, i64)> = FxHashMap::default();
+        let (mut bands, mut priced) = (0.0, 0.0);
+        let (mut moments, mut purchases, mut current) = (0_u32, 0, None);
+        for (item, time) in known().rev() {
             moments += u32::from(current != Some(time));
+            purchases += 1;
             current = Some(time);
             own.entry(item).or_insert(Own { times: 0, back: moments, last: time }).times += 1;
+            if let Some(category) = items.categories.of(item) {
+                categories.entry(category).or_insert((0, time)).0 += 1;
+            }
+            if let Some(band) = items.price_bands.of(item) {
+                (bands, priced) = (bands + band as f32, priced + 1.0);
+            }
         }
-        let latest = history.known(catalogue_size).next_back().map_or(history.now, |(_, time)| time);
-        Self { own, now: history.now, moments, latest }
+        let latest = known().next_back().map_or(history.now, |(_, time)| time);
+        let first = known().next().map_or(history.now, |(_, time)| time);
+        let price_band = if priced > 0.0 { bands / priced } else { f32::NAN };
+        Self { own, categories, price_band, now: history.now, moments, purchases, first, latest }
     }
 
     /// The items bought last.
@@ -214,18 +273,39 @@ impl Shopper {
         own.into_iter().take(most).map(|(_, item)| item)
     }
 
-    /// How often it was bought, how many moments and days ago, how much of the history that is; then of the history: its
-    /// moments, its items, and days since the last.
-    fn columns(&self, item: ItemIdx) -> [f32; OWN - 2] {
-        let (moments, items) = (self.moments as f32, self.own.len() as f32);
-        let idle = days(self.latest, self.now);
-        match self.own.get(&item) {
-            None => [0.0, f32::NAN, f32::NAN, 0.0, moments, items, idle],
+    /// [`OF_HISTORY`]; what is not known is missing.
+    fn columns(&self, item: ItemIdx, items: &Items) -> [f32; OF_HISTORY.len()] {
+        let [times, back, ago, share] = match self.own.get(&item) {
+            None => [0.0, f32::NAN, f32::NAN, 0.0],
             Some(own) => {
                 let times = own.times as f32;
-                [times, own.back as f32, days(own.last, self.now), times / moments, moments, items, idle]
+                [times, own.back as f32, days(own.last, self.now), times / self.moments as f32]
             }
-        }
+        };
+        let gaps = self.moments.saturating_sub(1);
+        let gap = if gaps > 0 { days(self.first, self.latest) / gaps as f32 } else { f32::NAN };
+        let of_category = items.categories.of(item).map(|category| self.categories.get(&category));
+        let [in_category, since_category] = match of_category {
+            None => [f32::NAN; 2],
+            Some(None) => [0.0, f32::NAN],
+            Some(Some((times, last))) => [*times as f32 / self.purchases as f32, days(*last, self.now)],
+        };
+        let above = items.price_bands.of(item).map_or(f32::NAN, |band| band as f32 - self.price_band);
+        [
+            times,
+            back,
+            ago,
+            share,
+            self.moments as f32,
+            self.own.len() as f32,
+            self.purchases as f32,
+            days(self.latest, self.now),
+            days(self.first, self.now),
+            gap,
+            in_category,
+            since_category,
+            above,
+        ]
     }
 }
 

@@ -2,11 +2,12 @@
 //! list that was shown there, and what of it was clicked.
 //!
 //! What stands on top of a list is clicked because it is seen. How often a position is looked at is learned from all lists
-//! ([`crate::position_bias`]), and a click counts as much more as its position is looked at less.
+//! ([`crate::position_bias`]), and a click counts as much more as its position is looked at less. Lists teach only where they help:
+//! see [`Lessons::choose`].
 
 use std::ops::Range;
 
-use qhatu_schema::ItemIdx;
+use qhatu_schema::{Department, ItemIdx, UserIdx};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
@@ -15,6 +16,7 @@ use super::columns::{Candidates, Items, Part, columns, width};
 use crate::DAY_MS;
 use crate::error::ModelError;
 use crate::interactions::{Interactions, Sequence};
+use crate::journey::Journey;
 use crate::position_bias::{Impression, PositionBias};
 use crate::recommender::History;
 use crate::shown::Shown;
@@ -22,6 +24,10 @@ use crate::trees::Target;
 
 /// Fewer questions than this teach nothing that holds.
 const FEWEST: usize = 50;
+/// One in so many orders, the latest, judges whether lists help.
+const JUDGE: usize = 5;
+/// The length of the lists that are judged.
+const JUDGED: usize = 10;
 
 /// The candidates of questions of which at least one was bought or clicked, and at least one was not.
 #[derive(Debug, Default)]
@@ -31,10 +37,15 @@ pub(super) struct Lessons {
     /// Empty where only orders ask.
     weights: Vec<f32>,
     groups: Vec<u32>,
+    /// When each of them was asked, in milliseconds; orders first, oldest first, then lists.
+    times: Vec<i64>,
+    /// How many of them are orders.
+    orders: usize,
 }
 
 /// The rows of a question's candidates.
 struct Answered {
+    time: i64,
     rows: Vec<f32>,
     labels: Vec<f32>,
     weights: Vec<f32>,
@@ -42,23 +53,28 @@ struct Answered {
 
 impl Answered {
     /// Where at least one candidate is wanted and at least one is not: otherwise there is nothing to sort.
-    fn new(rows: Vec<f32>, labels: Vec<f32>, weights: Vec<f32>) -> Option<Self> {
+    fn new(time: i64, rows: Vec<f32>, labels: Vec<f32>, weights: Vec<f32>) -> Option<Self> {
         let differ = labels.contains(&0.0) && labels.contains(&1.0);
-        differ.then_some(Self { rows, labels, weights })
+        differ.then_some(Self { time, rows, labels, weights })
     }
 }
 
-/// The parts, and how items sell, as they are while questions are asked.
+/// The parts as they are while questions are asked, and the items, of which each question sees what had sold before it.
 struct Asking<'a> {
     parts: &'a [Part],
     items: Items,
     retrieve: usize,
 }
 
+/// What shoppers did, by their numbers; nobody where no part reads acts.
+type Journeys<'a> = FxHashMap<u32, &'a Journey>;
+
 /// An order with a history.
 struct Question<'a> {
     sequence: &'a Sequence,
+    department: Option<Department>,
     order: Range<usize>,
+    journey: Option<&'a Journey>,
 }
 
 impl Question<'_> {
@@ -70,12 +86,14 @@ impl Question<'_> {
         let (known, bought) = self.sequence.items.split_at(self.order.start);
         let bought = &bought[..self.order.len()];
         let times = &self.sequence.times[..known.len()];
-        let history = History::bought(known, times, self.time());
+        let told = self.journey.map(|journey| journey.told_before(self.time()));
+        let history = History::bought(known, times, self.time()).in_department(self.department);
+        let history = History { told: told.as_ref(), ..history };
         let candidates = Candidates::new(&history, asking.parts, &asking.items, asking.retrieve);
         let label = |item| f32::from(u8::from(bought.contains(item)));
         let labels: Vec<f32> = candidates.items.iter().map(label).collect();
         let weights = vec![1.0; labels.len()];
-        Answered::new(candidates.rows, labels, weights)
+        Answered::new(self.time(), candidates.rows, labels, weights)
     }
 }
 
@@ -86,6 +104,7 @@ struct Lists<'a> {
     bias: Option<PositionBias>,
     /// The place of each shopper's sequence.
     places: FxHashMap<u32, usize>,
+    journeys: Journeys<'a>,
 }
 
 impl<'a> Lists<'a> {
@@ -106,7 +125,7 @@ impl<'a> Lists<'a> {
             if bias.is_some() { known.iter().filter(asks).collect() } else { Vec::new() };
         shown.drain(..shown.len().saturating_sub(most));
         let places = (0..).zip(&data.sequences).map(|(place, sequence)| (sequence.user.0, place)).collect();
-        Self { shown, until: data.until, bias, places }
+        Self { shown, until: data.until, bias, places, journeys: Journeys::default() }
     }
 
     fn answered(&self, shown: &Shown, data: &Interactions, asking: &Asking) -> Option<Answered> {
@@ -116,7 +135,11 @@ impl<'a> Lists<'a> {
             let known = sequence.times.partition_point(|time| *time < shown.time);
             (&sequence.items[..known], &sequence.times[..known])
         });
-        let history = History::bought(items, times, shown.time);
+        let department = shown.user.and_then(|user| data.department(UserIdx(user)));
+        let journey = shown.user.and_then(|user| self.journeys.get(&user));
+        let told = journey.map(|journey| journey.told_before(shown.time));
+        let history = History::bought(items, times, shown.time).in_department(department);
+        let history = History { told: told.as_ref(), ..history };
         let mut seen = shown.impressions(self.until);
         // Candidates stand in the order of their numbers.
         seen.sort_by_key(|impression| impression.item);
@@ -125,7 +148,7 @@ impl<'a> Lists<'a> {
         let candidates = Candidates::of_shown(&history, asking.parts, &asking.items, from);
         let labels = seen.iter().map(|own| f32::from(u8::from(own.clicked))).collect();
         let bias = self.bias.as_ref()?;
-        Answered::new(candidates.rows, labels, seen.iter().map(|own| bias.weight(own)).collect())
+        Answered::new(shown.time, candidates.rows, labels, seen.iter().map(|own| bias.weight(own)).collect())
     }
 }
 
@@ -137,22 +160,32 @@ impl Lessons {
         fit: &mut dyn FnMut(&Interactions) -> Result<Vec<Part>, E>,
     ) -> Result<Self, E> {
         let start = data.until.saturating_sub((config.held_out_days * DAY_MS) as i64);
-        let questions = questions(data, start, config.most_questions);
+        let mut questions = questions(data, start, config.most_questions);
         let most = if config.impressions { config.most_questions } else { 0 };
-        let lists = Lists::new(data, start, most);
+        let mut lists = Lists::new(data, start, most);
         let past = data.before(start);
         if questions.len() + lists.shown.len() < FEWEST || past.sequences.is_empty() {
             return Ok(Self::default());
         }
         let parts = fit(&past)?;
-        let asking = Asking { parts: &parts, items: Items::fit(&past), retrieve: config.retrieve };
+        if parts.iter().any(|part| part.reads_acts()) {
+            let shoppers = data.journeys.iter().filter_map(|own| Some((own.user?.0, own)));
+            lists.journeys = shoppers.collect();
+            for question in &mut questions {
+                question.journey = lists.journeys.get(&question.sequence.user.0).copied();
+            }
+        }
+        let asking = Asking { parts: &parts, items: Items::fit(data, config), retrieve: config.retrieve };
         let answered = questions.par_iter().filter_map(|question| question.answered(&asking));
         let clicked = lists.shown.par_iter().filter_map(|shown| lists.answered(shown, data, &asking));
-        let answered: Vec<Answered> = answered.chain(clicked).collect();
-        let mut own = Self { groups: Vec::with_capacity(answered.len()), ..Self::default() };
+        let mut answered: Vec<Answered> = answered.collect();
+        let orders = answered.len();
+        answered.par_extend(clicked);
+        let mut own = Self { orders, groups: Vec::with_capacity(answered.len()), ..Self::default() };
         let mut rows = Vec::new();
         for answered in answered {
             own.groups.push(answered.labels.len() as u32);
+            own.times.push(answered.time);
             rows.extend(answered.rows);
             own.labels.extend(answered.labels);
             own.weights.extend(answered.weights);
@@ -169,6 +202,85 @@ impl Lessons {
         self.groups.len() >= FEWEST
     }
 
+    /// Whether lists are among what asks.
+    pub(super) fn have_lists(&self) -> bool {
+        self.groups.len() > self.orders
+    }
+
+    /// Leaves the lists out where they do not help to sort what is bought. `sorted` gives the margins of the second lessons by
+    /// trees that learned from the first. The latest orders judge, by NDCG@10, trees that learned from earlier orders alone
+    /// and with the lists of that time; where too few orders judge, lists teach.
+    pub(super) fn choose<E>(
+        self,
+        mut sorted: impl FnMut(&Self, &Self) -> Result<Vec<f32>, E>,
+    ) -> Result<Self, E> {
+        let judges = self.orders / JUDGE;
+        if !self.have_lists() || judges < FEWEST {
+            return Ok(self);
+        }
+        let from = self.orders - judges;
+        let before = |group: &usize| self.times[*group] < self.times[from];
+        let judged = self.part(from..self.orders);
+        let mut found = |groups: &mut dyn Iterator<Item = usize>| -> Result<f64, E> {
+            let taught = self.part(groups);
+            if taught.groups.len() < FEWEST {
+                return Ok(f64::NEG_INFINITY);
+            }
+            Ok(judged.ndcg(&sorted(&taught, &judged)?))
+        };
+        let alone = found(&mut (0..from))?;
+        let with = found(&mut (0..from).chain((self.orders..self.groups.len()).filter(before)))?;
+        Ok(if with >= alone { self } else { self.part(0..self.orders) })
+    }
+
+    /// Some of what asks, orders first.
+    fn part(&self, groups: impl IntoIterator<Item = usize>) -> Self {
+        let starts: Vec<usize> = self
+            .groups
+            .iter()
+            .scan(0, |end, count| {
+                let start = *end;
+                *end += *count as usize;
+                Some(start)
+            })
+            .collect();
+        let mut own = Self { columns: vec![Vec::new(); self.columns.len()], ..Self::default() };
+        for group in groups {
+            let rows = starts[group]..starts[group] + self.groups[group] as usize;
+            for (to, from) in own.columns.iter_mut().zip(&self.columns) {
+                to.extend_from_slice(&from[rows.clone()]);
+            }
+            own.labels.extend_from_slice(&self.labels[rows.clone()]);
+            own.weights.extend_from_slice(self.weights.get(rows).unwrap_or_default());
+            own.groups.push(self.groups[group]);
+            own.times.push(self.times[group]);
+            own.orders += usize::from(group < self.orders);
+        }
+        if !own.have_lists() {
+            own.weights.clear();
+        }
+        own
+    }
+
+    /// The mean NDCG@10 of everything that asks, sorted by these margins; of equal ones the earlier row stands first.
+    fn ndcg(&self, margins: &[f32]) -> f64 {
+        let gain = |place: usize| 1.0 / (place as f64 + 2.0).log2();
+        let (mut sum, mut start) = (0.0, 0);
+        for count in &self.groups {
+            let range = start..start + *count as usize;
+            start = range.end;
+            let mut order: Vec<usize> = range.clone().collect();
+            order.sort_by(|a, b| margins[*b].total_cmp(&margins[*a]));
+            let wanted = self.labels[range].iter().filter(|label| **label > 0.0).count();
+            let ideal: f64 = (0..wanted.min(JUDGED)).map(gain).sum();
+            let listed = order.iter().take(JUDGED).enumerate();
+            let reached: f64 =
+                listed.filter(|(_, row)| self.labels[**row] > 0.0).map(|(place, _)| gain(place)).sum();
+            sum += reached / ideal.max(f64::MIN_POSITIVE);
+        }
+        sum / self.groups.len().max(1) as f64
+    }
+
     pub(super) fn target(&self) -> Target<'_> {
         Target { labels: &self.labels, weights: &self.weights, groups: &self.groups }
     }
@@ -176,11 +288,13 @@ impl Lessons {
 
 /// The latest orders from `start` on that have a history.
 fn questions(data: &Interactions, start: i64, most: usize) -> Vec<Question<'_>> {
-    let of = |sequence| {
-        let orders = Sequence::baskets(sequence).filter(|order| order.start > 0);
-        orders.map(move |order| Question { sequence, order }).filter(|question| question.time() >= start)
-    };
-    let mut questions: Vec<Question> = data.sequences.iter().flat_map(of).collect();
+    let mut questions = Vec::new();
+    for sequence in &data.sequences {
+        let department = data.department(sequence.user);
+        let orders = sequence.baskets().filter(|order| order.start > 0);
+        let all = orders.map(|order| Question { sequence, department, order, journey: None });
+        questions.extend(all.filter(|question| question.time() >= start));
+    }
     questions.sort_by_key(|question| (question.time(), question.sequence.user.0));
     questions.drain(..questions.len().saturating_sub(most));
     questions

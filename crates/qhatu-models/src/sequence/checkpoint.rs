@@ -33,7 +33,10 @@ impl<'a> Checkpoint<'a> {
         let about = (data.items(), data.sequences.len(), purchases, data.until);
         let reads = settings.inputs.has_sides() || settings.augmentation.reads_texts();
         let sides = reads.then(|| data.sides.fingerprint());
-        let stamp = json!({ "config": settings, "seed": seed, "data": about, "sides": sides }).to_string();
+        let deeds = || data.journeys.iter().map(|journey| journey.deeds.len()).sum::<usize>();
+        let acts = settings.inputs.event_kind.then(|| (data.journeys.len(), deeds()));
+        let stamp = json!({ "config": settings, "seed": seed, "data": about, "sides": sides, "acts": acts });
+        let stamp = stamp.to_string();
         Self { model: settings.name, path, stamp }
     }
 

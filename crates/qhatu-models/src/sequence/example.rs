@@ -17,7 +17,9 @@ use std::ops::Range;
 use qhatu_nn::Stream;
 use qhatu_schema::ItemIdx;
 
+use super::kinds::{ActWeights, NOTHING};
 use super::settings::{Distance, Reading, Settings, Steps};
+use crate::act::Act;
 use crate::recommender::History;
 
 /// The token of a query; items are their own numbers, from 1.
@@ -55,6 +57,23 @@ fn step_bucket(back: usize, sides: bool) -> usize {
     }
 }
 
+/// Every token but the last names the next one.
+fn next_steps(last: usize) -> Vec<Query> {
+    (0..last).map(|place| Query::new(place, place + 1..place + 2, Act::Bought)).collect()
+}
+
+/// Item and time of each step that a catalogue of `size` items knows, and what was done with it where that is read.
+fn steps(history: &History, size: usize, with_acts: bool) -> (Vec<(ItemIdx, i64)>, Vec<Act>) {
+    let Some(told) = history.told.filter(|_| with_acts) else {
+        let known: Vec<(ItemIdx, i64)> = history.known(size).collect();
+        let acts = vec![Act::Bought; if with_acts { known.len() } else { 0 }];
+        return (known, acts);
+    };
+    let all = told.items.iter().zip(&told.times).zip(&told.acts);
+    let known = all.filter(|((item, _), _)| (1..=size).contains(&item.row()));
+    known.map(|((item, time), act)| ((*item, *time), *act)).unzip()
+}
+
 /// A moment of asking.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Query {
@@ -62,6 +81,14 @@ pub(super) struct Query {
     pub(super) place: usize,
     /// Among which tokens the items of the next order are; empty for the last query.
     pub(super) targets: Range<usize>,
+    /// What it asks for; where acts are not read, what will be bought.
+    pub(super) act: Act,
+}
+
+impl Query {
+    fn new(place: usize, targets: Range<usize>, act: Act) -> Self {
+        Self { place, targets, act }
+    }
 }
 
 /// Tokens of one shopper.
@@ -76,6 +103,9 @@ pub(super) struct Example {
     /// Bucket of the time since the order before, for queries between orders, or since the item before, where items are
     /// steps or hidden; for others 0.
     pub(super) gaps: Vec<u8>,
+    /// What was done at each token, by its number, or [`NOTHING`]; empty where acts are not read. A hidden item's is what
+    /// is asked for.
+    pub(super) acts: Vec<u8>,
     /// The items of all tokens, where some are hidden; otherwise empty.
     original: Vec<u32>,
     /// The queries.
@@ -86,16 +116,28 @@ impl Example {
     /// A history as tokens. With `ask` it holds the last `max_length` items, and the last query has no target;
     /// without it each query has one, and single items are there from the beginning, for [`Example::of_epoch`].
     pub(super) fn new(history: &History, catalogue_size: usize, settings: &Settings, ask: bool) -> Self {
-        let mut known: Vec<(ItemIdx, i64)> = history.known(catalogue_size).collect();
+        let (mut known, mut acts) = steps(history, catalogue_size, settings.inputs.event_kind);
         let whole = known.len() <= settings.max_length;
         if ask || settings.reading == Reading::Next(Steps::Orders) {
             known.drain(..known.len().saturating_sub(settings.max_length));
+            acts.drain(..acts.len().saturating_sub(settings.max_length));
         }
-        match settings.reading {
+        let mut own = match settings.reading {
             Reading::Next(Steps::Orders) => Self::orders(&known, ask.then_some(history.now)),
             Reading::Next(Steps::Items) => Self::items(&known, (whole || !ask).then_some(history.now), ask),
             Reading::Hidden(_) => Self::to_hide(&known, ask.then_some(history.now)),
+        };
+        if settings.inputs.event_kind {
+            // The token before the first step is nothing that was done; the one behind hidden items asks what will be bought.
+            let of_query = match settings.reading {
+                Reading::Hidden(_) => Act::Bought as u8,
+                Reading::Next(_) => NOTHING,
+            };
+            let mut acts = acts.iter().map(|act| *act as u8);
+            let act = |token: &u32| if *token == QUERY { of_query } else { acts.next().unwrap_or(NOTHING) };
+            own.acts = own.tokens.iter().map(act).collect();
         }
+        own
     }
 
     fn orders(known: &[(ItemIdx, i64)], ask: Option<i64>) -> Self {
@@ -122,10 +164,8 @@ impl Example {
         own.push_items(known);
         let last = own.tokens.len().saturating_sub(1);
         match ask {
-            true => own.queries.push(Query { place: last, targets: 0..0 }),
-            false => {
-                own.queries = (0..last).map(|place| Query { place, targets: place + 1..place + 2 }).collect()
-            }
+            true => own.queries.push(Query::new(last, 0..0, Act::Bought)),
+            false => own.queries = next_steps(last),
         }
         own
     }
@@ -135,7 +175,7 @@ impl Example {
         let mut own = Self::default();
         own.push_items(known);
         if let Some(now) = ask {
-            own.queries.push(Query { place: own.tokens.len(), targets: 0..0 });
+            own.queries.push(Query::new(own.tokens.len(), 0..0, Act::Bought));
             own.push(QUERY, now, 0, 0);
         }
         own
@@ -151,12 +191,20 @@ impl Example {
             }
             Reading::Next(Steps::Items) => {
                 // One token names nothing, so that a window has one more.
-                let window = self.window(settings.max_length + 1, stream);
-                let queries = (0..window.tokens.len().saturating_sub(1))
-                    .map(|place| Query { place, targets: place + 1..place + 2 });
-                Self { queries: queries.collect(), ..window }
+                let mut window = self.window(settings.max_length + 1, stream);
+                window.queries = match window.acts.is_empty() {
+                    true => next_steps(window.tokens.len().saturating_sub(1)),
+                    false => window.next_acts(settings.act_weights),
+                };
+                window
             }
-            Reading::Hidden(rate) => self.window(settings.max_length, stream).hidden(rate, stream.child(1)),
+            Reading::Hidden(rate) => {
+                let mut hidden = self.window(settings.max_length, stream).hidden(rate, stream.child(1));
+                if settings.inputs.event_kind {
+                    hidden.queries.retain(|query| settings.act_weights.of(query.act) > 0.0);
+                }
+                hidden
+            }
         }
     }
 
@@ -169,24 +217,64 @@ impl Example {
             tokens: self.tokens[range.clone()].to_vec(),
             times: self.times[range.clone()].to_vec(),
             visible: self.visible[range.clone()].to_vec(),
-            gaps: self.gaps[range].to_vec(),
+            gaps: self.gaps[range.clone()].to_vec(),
+            acts: self.acts.get(range).unwrap_or_default().to_vec(),
             ..Self::default()
         }
+    }
+
+    /// Where acts are read, every step asks for the next one by its act, and for what will be bought next, whenever that is.
+    fn next_acts(&self, weights: ActWeights) -> Vec<Query> {
+        let mut queries = Vec::with_capacity(2 * self.tokens.len());
+        let mut basket: Option<Range<usize>> = None;
+        for place in (0..self.tokens.len().saturating_sub(1)).rev() {
+            let next = place + 1;
+            let act = self.act(next);
+            if act == Act::Bought {
+                basket = Some(self.basket(next, basket));
+            } else if weights.of(act) > 0.0 {
+                queries.push(Query::new(place, next..next + 1, act));
+            }
+            if let Some(basket) = &basket {
+                queries.push(Query::new(place, basket.clone(), Act::Bought));
+            }
+        }
+        queries.reverse();
+        queries
+    }
+
+    /// The lines of an order from one on, given those of the next order, or of the same one after it.
+    fn basket(&self, first: usize, later: Option<Range<usize>>) -> Range<usize> {
+        let same = later.filter(|own| own.start == first + 1 && self.times[own.start] == self.times[first]);
+        first..same.map_or(first + 1, |own| own.end)
+    }
+
+    /// The next order at or after a place.
+    fn next_basket(&self, place: usize) -> Option<Range<usize>> {
+        let start = (place..self.tokens.len()).find(|at| self.act(*at) == Act::Bought)?;
+        let same = |at: &usize| self.act(*at) == Act::Bought && self.times[*at] == self.times[start];
+        Some(start..start + (start..self.tokens.len()).take_while(same).count())
+    }
+
+    /// What was done at a token; where acts are not read, everything was bought.
+    fn act(&self, place: usize) -> Act {
+        let number = self.acts.get(place).copied().unwrap_or(Act::Bought as u8);
+        Act::ALL.get(usize::from(number)).copied().unwrap_or(Act::Viewed)
     }
 
     /// Hides items at random; or ends at a random place, half of the time the last one, and hides the last item alone.
     fn hidden(mut self, rate: f32, stream: Stream) -> Self {
         let alone = stream.at(0).is_multiple_of(LAST_ALONE);
-        if alone && stream.at(1).is_multiple_of(2) {
-            let length = 1 + stream.below(2, self.tokens.len());
-            self.tokens.truncate(length);
-            self.visible.truncate(length);
-            self.times.truncate(length);
-            self.gaps.truncate(length);
-        }
         self.original.clone_from(&self.tokens);
+        let mut last = self.tokens.len().saturating_sub(1);
+        if alone && stream.at(1).is_multiple_of(2) {
+            last = stream.below(2, self.tokens.len());
+        }
+        if alone && self.asks_for_order(last, stream.child(1)) {
+            return self;
+        }
+        self.end_at(last);
         let bar = (f64::from(rate) * u64::MAX as f64) as u64;
-        let last = self.tokens.len().saturating_sub(1);
         let hides = |place: usize| match alone {
             true => place == last,
             false => stream.at(3 + place as u64) < bar,
@@ -198,9 +286,32 @@ impl Example {
         for place in places {
             self.tokens[place] = QUERY;
             self.gaps[place] = 0;
-            self.queries.push(Query { place, targets: place..place + 1 });
+            self.queries.push(Query::new(place, place..place + 1, self.act(place)));
         }
         self
+    }
+
+    /// Where acts are read: half of the time what is hidden at the end, with all that came after, asks for the next order as
+    /// a shop does, who knows not what comes between. Whether it does.
+    fn asks_for_order(&mut self, last: usize, stream: Stream) -> bool {
+        if self.acts.is_empty() || !(self.act(last) == Act::Bought || stream.at(0).is_multiple_of(2)) {
+            return false;
+        }
+        let Some(basket) = self.next_basket(last) else { return false };
+        self.end_at(last);
+        (self.tokens[last], self.gaps[last], self.acts[last]) = (QUERY, 0, Act::Bought as u8);
+        self.queries.push(Query::new(last, basket, Act::Bought));
+        true
+    }
+
+    /// Leaves out what comes after a place.
+    fn end_at(&mut self, last: usize) {
+        let length = last + 1;
+        self.tokens.truncate(length);
+        self.visible.truncate(length);
+        self.times.truncate(length);
+        self.gaps.truncate(length);
+        self.acts.truncate(length);
     }
 
     /// The same for training, other in each epoch: each query is moved to a random moment between the
@@ -209,7 +320,7 @@ impl Example {
     pub(super) fn asked_at_random(&self, horizon_ms: i64, stream: Stream) -> Self {
         let mut own = self.clone();
         for number in 1..own.queries.len() {
-            let Query { place, targets } = own.queries[number].clone();
+            let Query { place, targets, .. } = own.queries[number].clone();
             let (before, next) = (own.times[place - 1], own.times[place]);
             let span = usize::try_from(next.saturating_sub(before)).unwrap_or(0);
             let wait = stream.below(number as u64, span) as i64;
@@ -249,7 +360,7 @@ impl Example {
     fn push_query(&mut self, time: i64, last: Option<i64>) {
         let place = self.tokens.len();
         self.push(QUERY, time, place + 1, gap(time, last));
-        self.queries.push(Query { place, targets: 0..0 });
+        self.queries.push(Query::new(place, 0..0, Act::Bought));
     }
 
     fn push(&mut self, token: u32, time: i64, visible: usize, gap: u8) {
@@ -306,6 +417,7 @@ impl Example {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journey::Told;
 
     const DAY: i64 = 24 * HOUR_MS;
 
@@ -325,7 +437,7 @@ mod tests {
         let four = settings(Reading::Next(Steps::Items), 4);
         let example = Example::new(&history, 9, &four, true);
         assert_eq!(example.tokens, [QUERY, 5, 6, 7]);
-        assert_eq!(example.queries, [Query { place: 3, targets: 0..0 }]);
+        assert_eq!(example.queries, [Query::new(3, 0..0, Act::Bought)]);
         let two = settings(Reading::Next(Steps::Items), 2);
         assert_eq!(Example::new(&history, 9, &two, true).tokens, [6, 7]);
         let nobody = History::bought(&[], &[], 0);
@@ -362,7 +474,7 @@ mod tests {
         let all = settings(Reading::Hidden(0.3), 9);
         let asked = Example::new(&history, 9, &all, true);
         assert_eq!(asked.tokens, [1, 2, 3, 4, 5, 6, 7, 8, 9, QUERY]);
-        assert_eq!(asked.queries, [Query { place: 9, targets: 0..0 }]);
+        assert_eq!(asked.queries, [Query::new(9, 0..0, Act::Bought)]);
         let learned = Example::new(&history, 9, &all, false);
         let mut hidden = 0;
         for seed in 0..100 {
@@ -452,5 +564,91 @@ mod tests {
         let mut pairs = Vec::new();
         example.add_pairs(Distance::Time, false, &mut pairs);
         assert_eq!(pairs, [0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 0, 0, 2, 2, 0, 0]);
+    }
+
+    fn told() -> Told {
+        let mut told = Told::default();
+        for (item, time, act) in [
+            (5, 0, Act::Viewed),
+            (6, 1, Act::Carted),
+            (6, 2, Act::Bought),
+            (7, 2, Act::Bought),
+            (5, 3, Act::Viewed),
+            (8, 4, Act::Bought),
+            (9, 5, Act::Viewed),
+        ] {
+            told.push(ItemIdx(item), time, act);
+        }
+        told
+    }
+
+    fn with_acts(reading: Reading) -> Settings {
+        let mut settings = settings(reading, 20);
+        settings.inputs.event_kind = true;
+        settings
+    }
+
+    #[test]
+    fn every_step_asks_for_the_next_one_and_for_the_next_order() {
+        let (told, settings) = (told(), with_acts(Reading::Next(Steps::Items)));
+        let history = History { told: Some(&told), ..History::bought(&[], &[], 9) };
+        let asked = Example::new(&history, 9, &settings, true);
+        assert_eq!(asked.tokens, [QUERY, 5, 6, 6, 7, 5, 8, 9]);
+        assert_eq!(asked.acts, [NOTHING, 0, 1, 2, 2, 0, 2, 0]);
+        assert_eq!(asked.queries, [Query::new(7, 0..0, Act::Bought)]);
+        let learned = Example::new(&history, 9, &settings, false).of_epoch(&settings, Stream::new(1));
+        let of = |query: &Query| (query.place, query.act, learned.named(query).collect::<Vec<_>>());
+        let found: Vec<_> = learned.queries.iter().map(of).collect();
+        let want = [
+            (0, Act::Bought, vec![6, 7]),
+            (0, Act::Viewed, vec![5]),
+            (1, Act::Bought, vec![6, 7]),
+            (1, Act::Carted, vec![6]),
+            (2, Act::Bought, vec![6, 7]),
+            (3, Act::Bought, vec![7]),
+            (4, Act::Bought, vec![8]),
+            (4, Act::Viewed, vec![5]),
+            (5, Act::Bought, vec![8]),
+            (6, Act::Viewed, vec![9]),
+        ];
+        assert_eq!(found, want);
+        let purchases = ActWeights { viewed: 0.0, carted: 0.0, bought: 1.0 };
+        let only = Settings { act_weights: purchases, ..settings };
+        let learned = Example::new(&history, 9, &only, false).of_epoch(&only, Stream::new(1));
+        assert!(learned.queries.len() == 6 && learned.queries.iter().all(|own| own.act == Act::Bought));
+        // Without acts what is known was bought.
+        let items = [5, 6].map(ItemIdx);
+        let bought = Example::new(&History::bought(&items, &[0, 1], 2), 9, &settings, true);
+        assert_eq!(bought.acts, [NOTHING, 2, 2]);
+    }
+
+    #[test]
+    fn what_is_hidden_says_what_was_done_or_asks_for_the_next_order() {
+        let (told, settings) = (told(), with_acts(Reading::Hidden(0.3)));
+        let history = History { told: Some(&told), ..History::bought(&[], &[], 9) };
+        let asked = Example::new(&history, 9, &settings, true);
+        assert_eq!(asked.acts, [0, 1, 2, 2, 0, 2, 0, Act::Bought as u8]);
+        let learned = Example::new(&history, 9, &settings, false);
+        let (mut orders, mut steps) = (0, 0);
+        for seed in 0..200 {
+            let own = learned.of_epoch(&settings, Stream::new(seed));
+            for query in &own.queries {
+                assert_eq!((own.tokens[query.place], own.acts[query.place]), (QUERY, query.act as u8));
+                let named: Vec<u32> = own.named(query).collect();
+                match query.targets == (query.place..query.place + 1) {
+                    true => {
+                        steps += 1;
+                        assert_eq!(named, [told.items[query.place].0]);
+                        assert_eq!(own.acts[query.place], told.acts[query.place] as u8);
+                    }
+                    false => {
+                        orders += 1;
+                        assert_eq!(query.place + 1, own.tokens.len());
+                        assert!(query.act == Act::Bought && (named == [6, 7] || named == [8]), "{named:?}");
+                    }
+                }
+            }
+        }
+        assert!(orders > 5 && steps > 100, "{orders} {steps}");
     }
 }

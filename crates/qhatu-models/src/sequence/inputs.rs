@@ -39,6 +39,9 @@ pub struct Inputs {
     pub price_band: bool,
     /// The time since the event before, where events are steps or hidden.
     pub time_gap: bool,
+    /// What was done: looked at, put into the cart, bought. All of these are events then, of shoppers and of visits of whom
+    /// nobody knows; where events are steps or hidden.
+    pub event_kind: bool,
     /// Share of the items whose own vectors are left out of a training step, so that the other parts say what they can.
     pub id_dropout_prob: f32,
 }
@@ -51,6 +54,7 @@ impl Default for Inputs {
             category: false,
             price_band: false,
             time_gap: false,
+            event_kind: false,
             id_dropout_prob: 0.0,
         }
     }
@@ -238,6 +242,7 @@ mod tests {
         category: true,
         price_band: true,
         time_gap: true,
+        event_kind: false,
         id_dropout_prob: 0.5,
     };
 

@@ -10,9 +10,11 @@ use qhatu_nn::{Initial, Layout, Parameters, Slot, Stream, matmul};
 
 use super::encoder::{self, Encoder};
 use super::example::{BUCKETS, Example, QUERY};
+use super::kinds::{ACTS, Kinds, Work};
 use super::own::{Own, Weights};
 use super::settings::{self, Objective, Reading, Settings, Steps};
 use super::trend::{SIGNS, Trend};
+use crate::act::Act;
 
 /// Deviation of the first weights.
 pub(super) const DEVIATION: f32 = 0.02;
@@ -30,6 +32,8 @@ pub(super) struct Network {
     trend: Option<Slot>,
     /// For queries between orders, or for all tokens.
     gaps: Option<Slot>,
+    /// Where acts are read.
+    kinds: Option<Kinds>,
     /// Where buying again counts.
     own: Option<Weights<Slot>>,
     encoder: Encoder,
@@ -42,10 +46,13 @@ pub(super) struct Batch {
     starts: Vec<usize>,
     pub(super) tokens: Vec<u32>,
     gaps: Vec<u32>,
+    /// What was done at each token; empty where acts are not read.
+    acts: Vec<u8>,
     visible: Vec<u32>,
     pairs: Vec<u8>,
-    /// Rows of the queries, and what they should name.
+    /// Rows of the queries, what they ask for, and what they should name.
     rows: Vec<usize>,
+    asked: Vec<u8>,
     target_starts: Vec<usize>,
     targets: Vec<u32>,
     weights: Vec<f32>,
@@ -64,6 +71,7 @@ pub(super) struct Space {
     pub(super) hidden: Vec<f32>,
     pub(super) d_hidden: Vec<f32>,
     d_queries: Vec<f32>,
+    kinds: Work,
     d_offsets: Vec<f32>,
     d_biases: Vec<f32>,
     pub(super) d: Vec<f32>,
@@ -73,17 +81,18 @@ pub(super) struct Space {
 
 impl Batch {
     pub(super) fn clear(&mut self, catalogue_size: usize) {
-        let Self { starts, tokens, gaps, visible, pairs, rows, target_starts, targets, weights, weeks, own } =
-            self;
+        let Self {
+            starts, tokens, gaps, visible, pairs, rows, target_starts, targets, weights, weeks, ..
+        } = self;
         starts.clear();
         starts.push(0);
         target_starts.clear();
         target_starts.push(0);
         [tokens, gaps, visible, targets, weeks].into_iter().for_each(Vec::clear);
-        pairs.clear();
+        [pairs, &mut self.acts, &mut self.asked].into_iter().for_each(Vec::clear);
         rows.clear();
         weights.clear();
-        own.clear(catalogue_size);
+        self.own.clear(catalogue_size);
     }
 }
 
@@ -107,14 +116,17 @@ impl Network {
         let between = settings.reading == Reading::Next(Steps::Orders);
         let gaps = (between || settings.inputs.time_gap)
             .then(|| parameters.add("gaps.weight", &[BUCKETS, width], normal, stream));
+        let event_kind = settings.inputs.event_kind;
         let own = settings.repeats.then(|| Weights {
             age: parameters.add("own.age", &[BUCKETS], Initial::Constant(1.0), stream),
             item: parameters.add("own.item", &[size], zero, stream),
             gate: parameters.add("own.gate", &[width], zero, stream),
+            act: event_kind.then(|| parameters.add("own.act", &[ACTS * ACTS], zero, stream)),
         });
+        let kinds = event_kind.then(|| Kinds::new(&mut parameters, width, stream));
         let encoder = Encoder::new(&mut parameters, settings, stream);
         let norm = LayerNorm::new(&mut parameters, "norm", width, EPSILON);
-        (Self { settings: *settings, items, item_bias, trend, gaps, own, encoder, norm }, parameters)
+        (Self { settings: *settings, items, item_bias, trend, gaps, kinds, own, encoder, norm }, parameters)
     }
 
     /// Adds a shopper to a batch; `asked` gives weight and week of a query from its time.
@@ -122,6 +134,7 @@ impl Network {
         let first = batch.tokens.len();
         batch.tokens.extend(&example.tokens);
         batch.gaps.extend(example.gaps.iter().map(|gap| u32::from(*gap)));
+        batch.acts.extend(&example.acts);
         batch.visible.extend(&example.visible);
         if let settings::Encoder::Attention { distance, .. } = self.settings.encoder {
             let sides = matches!(self.settings.reading, Reading::Hidden(_));
@@ -130,11 +143,13 @@ impl Network {
         batch.starts.push(batch.tokens.len());
         for query in &example.queries {
             batch.rows.push(first + query.place);
+            batch.asked.push(query.act as u8);
             match self.own {
-                Some(_) => batch.own.add(example, query.place),
+                Some(_) => batch.own.add(example, query.place, query.act),
                 None => batch.own.skip(),
             }
             let (weight, week) = asked(example.times[query.place]);
+            let weight = weight * self.settings.weight_of(query);
             let named = example.named(query);
             let each = weight / named.clone().count().max(1) as f32;
             batch.targets.extend(named.clone().map(|item| item - 1));
@@ -187,6 +202,11 @@ impl Network {
         self.items.of(parameters)
     }
 
+    /// What reads acts.
+    pub(super) fn kinds(&self) -> Option<&Kinds> {
+        self.kinds.as_ref()
+    }
+
     /// Hidden states of the queries, into `space.hidden`.
     fn forward(&self, parameters: &[f32], training: Option<Stream>, space: &mut Space) {
         self.forward_of((self.items.of(parameters), parameters), training, space);
@@ -199,7 +219,7 @@ impl Network {
         training: Option<Stream>,
         space: &mut Space,
     ) {
-        let Space { batch, encoder, queries, norm, hidden, .. } = space;
+        let Space { batch, encoder, queries, norm, hidden, kinds: work, .. } = space;
         let width = self.settings.hidden_size;
         encoder.states.resize_with(1.max(encoder.states.len()), Vec::new);
         let x = &mut encoder.states[0];
@@ -208,6 +228,9 @@ impl Network {
         let last = self.encoder.forward(parameters, (self.pack(batch), training), encoder);
         queries.clear();
         batch.rows.iter().for_each(|row| queries.extend_from_slice(&last[row * width..][..width]));
+        if let Some(kinds) = &self.kinds {
+            kinds.ask(parameters, &batch.asked, queries, work);
+        }
         self.norm.forward(parameters, queries, hidden, norm);
     }
 
@@ -225,6 +248,9 @@ impl Network {
                 x[row * width..][..width].iter_mut().zip(gap).for_each(|(x, gap)| *x += scale * gap);
             }
         }
+        if let Some(kinds) = &self.kinds {
+            kinds.add(parameters, &batch.acts, scale, x);
+        }
     }
 
     /// From gradients of the hidden states (`space.d_hidden`) to those of the parameters; leaves those
@@ -241,17 +267,25 @@ impl Network {
                 to.iter_mut().zip(&d[row * width..][..width]).for_each(|(to, d)| *to += d);
             }
         }
+        if let Some(kinds) = &self.kinds {
+            kinds.add_backward(gradients, &batch.acts, d);
+        }
     }
 
     /// The same up to the tokens.
     pub(super) fn backward_to_tokens(&self, parameters: &[f32], training: Option<Stream>, space: &mut Space) {
-        let Space { batch, gradients, encoder, queries, norm, d_hidden, d_queries, d, .. } = space;
+        let Space { batch, gradients, encoder, queries, norm, d_hidden, d_queries, d, kinds: work, .. } =
+            space;
         let width = self.settings.hidden_size;
         self.norm.backward(parameters, gradients, (queries, norm), d_hidden, d_queries);
+        if let Some(kinds) = &self.kinds {
+            kinds.ask_backward((parameters, gradients), &batch.asked, d_queries, work);
+        }
         d.clear();
         d.resize(batch.tokens.len() * width, 0.0);
         for (&row, from) in batch.rows.iter().zip(d_queries.chunks_exact(width)) {
-            d[row * width..][..width].copy_from_slice(from);
+            // A token may ask twice, where acts are read.
+            d[row * width..][..width].iter_mut().zip(from).for_each(|(d, from)| *d += from);
         }
         self.encoder.backward((parameters, gradients), (self.pack(batch), training), d, encoder);
         self.drop_inputs(&batch.tokens, training, d);
@@ -349,8 +383,15 @@ impl Network {
             None => trend.backward(d_biases, self.item_bias.of_mut(gradients), &mut []),
         }
         if let (Some(weights), Some(own)) = (weights, self.own) {
-            let [age, item, gate] = Slot::all_of_mut([own.age, own.item, own.gate], gradients);
-            let mut into = Weights { age, item, gate };
+            let ([age, item, gate], act) = match own.act {
+                Some(act) => {
+                    let [age, item, gate, act] =
+                        Slot::all_of_mut([own.age, own.item, own.gate, act], gradients);
+                    ([age, item, gate], Some(act))
+                }
+                None => (Slot::all_of_mut([own.age, own.item, own.gate], gradients), None),
+            };
+            let mut into = Weights { age, item, gate, act };
             batch.own.backward(&weights, &mut into, d_offsets, (hidden, d_hidden));
         }
         loss
@@ -388,6 +429,7 @@ impl Network {
             age: own.age.of(parameters),
             item: own.item.of(parameters),
             gate: own.gate.of(parameters),
+            act: own.act.map(|act| act.of(parameters)),
         })
     }
 
@@ -434,7 +476,8 @@ impl Network {
         space.hidden.truncate(examples.len() * width);
         if self.own.is_some() {
             space.batch.own.clear(size);
-            examples.iter().for_each(|example| space.batch.own.add(example, example.tokens.len() - 1));
+            let last = |example: &&Example| example.tokens.len() - 1;
+            examples.iter().for_each(|example| space.batch.own.add(example, last(example), Act::Bought));
         }
     }
 }

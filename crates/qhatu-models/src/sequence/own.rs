@@ -6,11 +6,16 @@
 //! a bottleneck of `hidden_size` numbers; this way it points at it. (Repeating as a mode of its own: Ren et
 //! al., "RepeatNet", AAAI 2019.)
 //!
+//! Where acts are read there is an `m` too, by what was done with it and what is asked for, and every step counts: what
+//! lies in the cart is bought sooner than what was looked at.
+//!
 //! With `S` the sum: `∂f ⁄ ∂(exponent of one purchase) = its e^… ⁄ (1 + S)`.
 
 use qhatu_nn::operation::cross_entropy::Offsets;
 
 use super::example::{Example, QUERY, bucket};
+use super::kinds::ACTS;
+use crate::act::Act;
 
 /// Largest exponent.
 const MOST: f32 = 20.0;
@@ -24,6 +29,8 @@ pub(super) struct Weights<T> {
     pub(super) item: T,
     /// Weights of the hidden state.
     pub(super) gate: T,
+    /// Where acts are read, by the act that is asked for and the one that was done.
+    pub(super) act: Option<T>,
 }
 
 /// The purchases before each query, and what they add.
@@ -36,8 +43,8 @@ pub(super) struct Own {
     values: Vec<f32>,
     /// Per query where its purchases begin; at last their number.
     bought: Vec<usize>,
-    /// Entry and bucket of each purchase.
-    purchases: Vec<(u32, u8)>,
+    /// Entry of each purchase, bucket, and the place of its acts.
+    purchases: Vec<(u32, u8, u8)>,
     /// Room: for each item, its entry in the query at hand.
     entries: Vec<u32>,
     sums: Vec<f32>,
@@ -55,11 +62,12 @@ impl Own {
         self.entries.resize(catalogue_size + 1, u32::MAX);
     }
 
-    /// Adds one query of an example.
-    pub(super) fn add(&mut self, example: &Example, place: usize) {
+    /// Adds one query of an example, which asks for an act. Where acts are read, the step that asks is one of those before.
+    pub(super) fn add(&mut self, example: &Example, place: usize, asked: Act) {
         let first = self.classes.len();
         let now = example.times[place];
-        for (token, time) in example.tokens[..place].iter().zip(&example.times) {
+        let end = place + usize::from(!example.acts.is_empty());
+        for (at, (token, time)) in example.tokens[..end].iter().zip(&example.times).enumerate() {
             if *token == QUERY {
                 continue;
             }
@@ -68,7 +76,7 @@ impl Own {
                 *entry = self.classes.len() as u32;
                 self.classes.push(*token - 1);
             }
-            self.purchases.push((*entry, bucket(now.saturating_sub(*time))));
+            self.purchases.push((*entry, bucket(now.saturating_sub(*time)), pair(example, at, asked)));
         }
         self.classes[first..].iter().for_each(|class| self.entries[*class as usize + 1] = u32::MAX);
         self.skip();
@@ -86,9 +94,9 @@ impl Own {
         self.sums.resize(self.classes.len(), 0.0);
         for (query, hidden) in hidden.chunks_exact(weights.gate.len()).enumerate() {
             let gate = dot(weights.gate, hidden);
-            for &(entry, bucket) in &self.purchases[self.bought[query]..self.bought[query + 1]] {
+            for &(entry, bucket, pair) in &self.purchases[self.bought[query]..self.bought[query + 1]] {
                 let class = self.classes[entry as usize];
-                self.sums[entry as usize] += strength(weights, gate, bucket, class);
+                self.sums[entry as usize] += strength(weights, gate, (bucket, pair), class);
             }
         }
         self.values.clear();
@@ -114,12 +122,16 @@ impl Own {
         for (query, (hidden, d_hidden)) in rows.enumerate() {
             let gate = dot(weights.gate, hidden);
             let mut d_gate = 0.0;
-            for &(entry, bucket) in &self.purchases[self.bought[query]..self.bought[query + 1]] {
+            for &(entry, bucket, pair) in &self.purchases[self.bought[query]..self.bought[query + 1]] {
                 let class = self.classes[entry as usize];
-                let share = strength(weights, gate, bucket, class) / (1.0 + self.sums[entry as usize]);
+                let share =
+                    strength(weights, gate, (bucket, pair), class) / (1.0 + self.sums[entry as usize]);
                 let d = d_values[entry as usize] * share;
                 gradients.age[usize::from(bucket)] += d;
                 gradients.item[class as usize] += d;
+                if let Some(act) = &mut gradients.act {
+                    act[usize::from(pair)] += d;
+                }
                 d_gate += d;
             }
             for place in 0..width {
@@ -130,13 +142,16 @@ impl Own {
     }
 }
 
-/// What is added to the items that were bought before the last query of an example, items from 0 in their order.
+/// What is added to the items that were bought before the last query of an example, which asks what will be bought; items
+/// from 0 in their order.
 pub(super) fn added(weights: &Weights<&[f32]>, hidden: &[f32], example: &Example) -> Vec<(u32, f32)> {
     let Some((now, before)) = example.times.split_last() else { return Vec::new() };
+    let before = if example.acts.is_empty() { before } else { &example.times };
     let gate = dot(weights.gate, hidden);
-    let bought = example.tokens.iter().zip(before).filter(|(token, _)| **token != QUERY);
-    let strong = |(token, time): (&u32, &i64)| {
-        (*token - 1, strength(weights, gate, bucket(now.saturating_sub(*time)), *token - 1))
+    let bought = example.tokens.iter().zip(before).enumerate().filter(|(_, (token, _))| **token != QUERY);
+    let strong = |(at, (token, time)): (usize, (&u32, &i64))| {
+        let places = (bucket(now.saturating_sub(*time)), pair(example, at, Act::Bought));
+        (*token - 1, strength(weights, gate, places, *token - 1))
     };
     let mut all: Vec<(u32, f32)> = bought.map(strong).collect();
     all.sort_by_key(|(class, _)| *class);
@@ -145,8 +160,17 @@ pub(super) fn added(weights: &Weights<&[f32]>, hidden: &[f32], example: &Example
         .collect()
 }
 
-fn strength(weights: &Weights<&[f32]>, gate: f32, bucket: u8, class: u32) -> f32 {
-    (weights.age[usize::from(bucket)] + weights.item[class as usize] + gate).min(MOST).exp()
+/// The place of what was done at a token and what is asked for.
+fn pair(example: &Example, at: usize, asked: Act) -> u8 {
+    example.acts.get(at).map_or(0, |did| asked as u8 * ACTS as u8 + did)
+}
+
+fn strength(weights: &Weights<&[f32]>, gate: f32, (bucket, pair): (u8, u8), class: u32) -> f32 {
+    let mut exponent = weights.age[usize::from(bucket)] + weights.item[class as usize] + gate;
+    if let Some(act) = weights.act {
+        exponent += act[usize::from(pair)];
+    }
+    exponent.min(MOST).exp()
 }
 
 fn dot(a: &[f32], b: &[f32]) -> f32 {
@@ -173,7 +197,7 @@ mod tests {
         );
         let mut own = Own::default();
         own.clear(3);
-        example.queries.iter().for_each(|query| own.add(&example, query.place));
+        example.queries.iter().for_each(|query| own.add(&example, query.place, query.act));
         own
     }
 
@@ -189,7 +213,7 @@ mod tests {
         };
         let mut loss = |all: &[f32]| {
             let (age, item, gate, hidden) = split(all);
-            let offsets = own.forward(&Weights { age: &age, item: &item, gate: &gate }, &hidden);
+            let offsets = own.forward(&Weights { age: &age, item: &item, gate: &gate, act: None }, &hidden);
             offsets.values.iter().zip(&d_values).map(|(v, d)| f64::from(*v) * f64::from(*d)).sum::<f64>()
         };
         let slopes: Vec<f64> = (0..all.len())
@@ -210,8 +234,8 @@ mod tests {
         let (d_age, rest) = d_weights.split_at_mut(32);
         let (d_item, d_gate) = rest.split_at_mut(3);
         own.backward(
-            &Weights { age: &age, item: &item, gate: &gate },
-            &mut Weights { age: d_age, item: d_item, gate: d_gate },
+            &Weights { age: &age, item: &item, gate: &gate, act: None },
+            &mut Weights { age: d_age, item: d_item, gate: d_gate, act: None },
             &d_values,
             (&hidden, d_hidden),
         );
@@ -227,10 +251,11 @@ mod tests {
         let settings = crate::sequence::SequenceConfig::settings(&crate::sasrec::Config::default());
         let example = Example::new(&history, 3, &settings, true);
         let numbers: Vec<f32> = (0..39).map(|place| ((place * 37) % 11) as f32 / 11.0 - 0.5).collect();
-        let weights = Weights { age: &numbers[..32], item: &numbers[32..35], gate: &numbers[35..37] };
+        let weights =
+            Weights { age: &numbers[..32], item: &numbers[32..35], gate: &numbers[35..37], act: None };
         let mut own = Own::default();
         own.clear(3);
-        own.add(&example, example.tokens.len() - 1);
+        own.add(&example, example.tokens.len() - 1, Act::Bought);
         let offsets = own.forward(&weights, &numbers[37..]);
         let mut want: Vec<(u32, f32)> =
             offsets.classes.iter().copied().zip(offsets.values.iter().copied()).collect();

@@ -9,8 +9,10 @@ use qhatu_nn::{Parameters, Stream, Team};
 
 use super::encoder::Encoder;
 use super::example::{Example, QUERY};
+use super::kinds::Work;
 use super::network::{Network, Space};
 use super::settings::Settings;
+use crate::act::Act;
 
 /// The network and its parameters without those of the items.
 #[derive(Debug)]
@@ -31,6 +33,7 @@ pub(super) struct Room {
     block: PackedBlockRoom,
     last: LastBlockRoom,
     norm: LayerNormSaved,
+    kinds: Work,
     /// The hidden state of the last query.
     pub(super) hidden: Vec<f32>,
 }
@@ -70,6 +73,9 @@ impl Reader {
         let team = Team::alone();
         blocks.iter().for_each(|block| block.forward(parameters, pack, x, &team, kept));
         last.forward(parameters, pack.pairs, x, y, &mut room.last);
+        if let Some(kinds) = self.network.kinds() {
+            kinds.ask(parameters, &[Act::Bought as u8], y, &mut room.kinds);
+        }
         self.network.norm().forward(parameters, y, &mut room.hidden, &mut room.norm);
     }
 
@@ -93,10 +99,14 @@ impl Reader {
     }
 
     fn said_to_attention(&self, last: &LastBlock, item: &[f32], room: &mut Room) -> Vec<f32> {
-        let Room { space, y, norm, .. } = room;
+        let Room { space, y, norm, kinds: work, .. } = room;
         let parameters = self.parameters.values();
         space.gradients.resize(parameters.len(), 0.0);
         self.network.norm().backward(parameters, &mut space.gradients, (y, norm), item, &mut space.d);
+        if let Some(kinds) = self.network.kinds() {
+            let into = (parameters, space.gradients.as_mut_slice());
+            kinds.ask_backward(into, &[Act::Bought as u8], &mut space.d, work);
+        }
         last.said(parameters, &mut space.gradients, &space.d, &mut room.last)
     }
 
@@ -136,6 +146,7 @@ mod tests {
     use qhatu_schema::ItemIdx;
 
     use super::*;
+    use crate::journey::Told;
     use crate::recommender::History;
     use crate::sequence::SequenceConfig;
     use crate::sequence::{Distance, Inputs, Steps};
@@ -144,6 +155,7 @@ mod tests {
     /// The network's own hidden state, by the logits of items whose vectors pick one of its numbers each.
     #[test]
     fn the_hidden_state_is_that_of_the_network() {
+        let acts = Inputs { event_kind: true, ..Inputs::default() };
         let all = [
             sasrec::Config::default().settings(),
             sasrec::Config { num_hidden_layers: 0, ..Default::default() }.settings(),
@@ -156,6 +168,9 @@ mod tests {
                 ..Default::default()
             }
             .settings(),
+            sasrec::Config { steps: Steps::Items, inputs: acts, ..Default::default() }.settings(),
+            gru4rec::Config { steps: Steps::Items, inputs: acts, ..Default::default() }.settings(),
+            bert4rec::Config { inputs: acts, ..Default::default() }.settings(),
             bert4rec::Config::default().settings(),
             gru4rec::Config::default().settings(),
         ];
@@ -168,7 +183,12 @@ mod tests {
             let reader = Reader::new(&settings, &parameters);
             let mut room = Room::default();
             for known in [0, 1, 7, 40] {
+                let mut told = Told::default();
+                for place in 0..known {
+                    told.push(items[place], times[place], Act::ALL[place % 3]);
+                }
                 let history = History::bought(&items[..known], &times[..known], 9_000_000_000);
+                let history = History { told: Some(&told), ..history };
                 let example = Example::new(&history, 70, &settings, true);
                 let mut space = Space::default();
                 network.read(parameters.values(), &[&example], &mut space);

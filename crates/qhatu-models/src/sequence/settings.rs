@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::augmentation::Augmentation;
+use super::example::Query;
 use super::inputs::Inputs;
+use super::kinds::ActWeights;
 use crate::error::ModelError;
 use qhatu_nn::operation::recurrent::Cell;
 
@@ -126,6 +128,8 @@ pub struct Settings {
     pub reading: Reading,
     /// What an item is known by.
     pub inputs: Inputs,
+    /// What a question for each act counts, where acts are read.
+    pub act_weights: ActWeights,
     /// How histories are changed in training.
     pub augmentation: Augmentation,
     /// What reads it.
@@ -145,6 +149,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// What a query counts beside others.
+    pub(super) fn weight_of(&self, query: &Query) -> f32 {
+        if self.inputs.event_kind { self.act_weights.of(query.act) } else { 1.0 }
+    }
+
     /// How many layers there are, and of how many weights each at least.
     pub(super) fn layers(&self) -> (usize, usize) {
         let width = self.hidden_size;
@@ -210,6 +219,7 @@ impl Settings {
     }
 
     fn check_inputs(&self) -> Result<(), ModelError> {
+        self.check_acts()?;
         let Inputs { item_id, id_dropout_prob, time_gap, .. } = self.inputs;
         if time_gap && self.reading == Reading::Next(Steps::Orders) {
             let hint = "with items as steps or hidden items; a query between orders knows its gap as it is";
@@ -230,6 +240,33 @@ impl Settings {
             return self.fault("inputs.item_id", item_id, "true, or one of text, category and price_band is");
         }
         Ok(())
+    }
+
+    fn check_acts(&self) -> Result<(), ModelError> {
+        if !self.inputs.event_kind {
+            return Ok(());
+        }
+        if self.reading == Reading::Next(Steps::Orders) {
+            let hint = "with steps = \"items\", for each event is a step then; or set it to false";
+            return self.fault("inputs.event_kind", true, hint);
+        }
+        let weight = |(_, weight): &(_, f32)| !(0.0..=1e6).contains(weight);
+        if let Some((key, value)) = self.act_weights.each().into_iter().find(weight) {
+            return self.fault(key, value, "0 (not asked) or more, such as 0.2");
+        }
+        if self.act_weights.bought <= 0.0 {
+            return self.fault(
+                "act_weights.bought",
+                self.act_weights.bought,
+                "above 0: it is what is answered",
+            );
+        }
+        match self.augmentation.shares().into_iter().find(|(_, share)| *share > 0.0) {
+            Some((key, value)) => {
+                self.fault(key, value, "0 with inputs.event_kind: orders are moved, not events")
+            }
+            None => Ok(()),
+        }
     }
 
     fn check_objective(&self) -> Result<(), ModelError> {

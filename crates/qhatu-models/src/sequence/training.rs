@@ -4,7 +4,8 @@
 //! The last `validation_days` before the end of the data validate: the network learns from what lies
 //! before, and after each epoch names what was bought in them. When that has not improved for `patience`
 //! epochs, the best epoch's number is known, and a second training on all data runs for as many.
-//! Where nobody bought in that period there is nothing to choose by, and `epochs` are run. Without a second
+//! (Where acts are read, shoppers and visits are asked for their next order just before it: views say much for minutes and
+//! little for weeks.) Where nobody bought in that period there is nothing to choose by, and `epochs` are run. Without a second
 //! training (`refit`) the best epoch's parameters are the model.
 //!
 //! A batch is cut into `parts`, each with its own gradients, which are added in order: the same seed
@@ -24,14 +25,16 @@ use serde::{Deserialize, Serialize};
 
 use super::augmentation::Augmenter;
 use super::checkpoint::Checkpoint;
-use super::example::Example;
+use super::example::{Example, Query};
 use super::inputs::{Moment, Rows};
 use super::network::{Network, Space};
 use super::settings::Settings;
 use super::trend::{Trend, combined};
 use crate::DAY_MS;
+use crate::act::Act;
 use crate::error::ModelError;
 use crate::interactions::Interactions;
+use crate::journey::{Journey, Told};
 use crate::recommender::{History, top_k};
 
 /// Fewer shoppers than this validate nothing.
@@ -96,7 +99,7 @@ struct Lesson {
     examples: Vec<Example>,
     trend: Trend,
     until: i64,
-    /// The items, from item 1, that nobody bought.
+    /// The items, from item 1, that nobody bought, or did anything with where acts are read.
     cold: Vec<bool>,
     augmenter: Option<Augmenter>,
 }
@@ -215,13 +218,25 @@ impl State {
 
 impl Lesson {
     fn new(data: &Interactions, settings: &Settings) -> Result<Self, ModelError> {
-        let example = |sequence: &crate::Sequence| {
-            let history = History::bought(&sequence.items, &sequence.times, data.until);
-            Example::new(&history, data.items(), settings, false)
-        };
-        let examples = data.sequences.iter().map(example).collect();
         let mut cold = vec![true; data.items()];
-        data.sequences.iter().flat_map(|sequence| &sequence.items).for_each(|i| cold[i.row() - 1] = false);
+        let mut example = |history: &History, items: &[ItemIdx]| {
+            items.iter().for_each(|item| cold[item.row() - 1] = false);
+            Example::new(history, data.items(), settings, false)
+        };
+        let examples = match settings.inputs.event_kind {
+            true => data
+                .told()
+                .filter(teaches)
+                .map(|told| example(&asking(&told, data.until), &told.items))
+                .collect(),
+            false => {
+                let bought = data
+                    .sequences
+                    .iter()
+                    .map(|own| (own, History::bought(&own.items, &own.times, data.until)));
+                bought.map(|(own, history)| example(&history, &own.items)).collect()
+            }
+        };
         let augmenter = Augmenter::new(data, settings)?;
         Ok(Self { examples, trend: Trend::of(data, settings), until: data.until, cold, augmenter })
     }
@@ -248,8 +263,39 @@ impl Lesson {
     }
 }
 
+/// One look at one item teaches no order.
+fn teaches(told: &Told) -> bool {
+    told.len() > 1 || told.acts.contains(&Act::Bought)
+}
+
+/// Somebody of whom all that they did is known.
+fn asking(told: &Told, now: i64) -> History<'_> {
+    History { told: Some(told), ..History::bought(&[], &[], now) }
+}
+
+/// Where acts are read: shoppers and visits, asked for the first order from `start` on, just before it.
+fn asked_before_order(
+    journey: &Journey,
+    (start, data): (i64, &Interactions),
+    settings: &Settings,
+) -> Option<Asked> {
+    let whole = journey.told_before(data.until);
+    let basket = whole.basket_from(whole.times.partition_point(|time| *time < start))?;
+    let now = whole.times[basket.start];
+    let told = journey.told_before(now);
+    (!told.is_empty()).then(|| Asked {
+        example: Example::new(&asking(&told, now), data.items(), settings, true),
+        known: told.bought().map(|(item, _)| item).collect(),
+        bought: whole.items[basket].iter().copied().collect(),
+    })
+}
+
 /// Shoppers with a history before `start` who bought afterwards.
 fn asked(data: &Interactions, start: i64, settings: &Settings) -> Vec<Asked> {
+    if settings.inputs.event_kind {
+        let asked = |journey| asked_before_order(journey, (start, data), settings);
+        return data.journeys.iter().filter_map(asked).collect();
+    }
     let asked = data.sequences.iter().filter_map(|sequence| {
         let known = sequence.times.partition_point(|time| *time < start);
         if known == 0 || known == sequence.items.len() {
@@ -356,7 +402,8 @@ impl Trainer<'_> {
         let asked =
             |time: i64| (lesson.weight(learning.recency_half_life_days, time), lesson.trend.week(time));
         let queries = shoppers.iter().flat_map(|shopper| {
-            shopper.queries.iter().map(|query| f64::from(asked(shopper.times[query.place]).0))
+            let weight = |query: &Query| asked(shopper.times[query.place]).0 * settings.weight_of(query);
+            shopper.queries.iter().map(move |query| f64::from(weight(query)))
         });
         let total: f64 = queries.sum();
         if total <= 0.0 {

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use qhatu_features::{Declarations, Entity, Row, State};
-use qhatu_schema::{Event, Item, ItemId, SessionId, Timestamp, UserId};
+use qhatu_schema::{Department, Event, Item, ItemId, SessionId, Timestamp, User, UserId};
+use rustc_hash::FxHashMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -25,6 +26,8 @@ pub(crate) struct Live {
     pub(crate) sessions: Shoppers<SessionId>,
     pub(crate) popularity: Popularity,
     shelf: RwLock<Arc<Shelf>>,
+    /// Of the shoppers whose record says where they live.
+    departments: RwLock<FxHashMap<UserId, Department>>,
     pub(super) orders: RwLock<Orders>,
     pub(super) features: Mutex<State>,
     pub(super) last_time: AtomicI64,
@@ -64,6 +67,7 @@ impl Live {
             sessions: Shoppers::new(),
             popularity: Popularity::new(half_life_days),
             shelf: RwLock::default(),
+            departments: RwLock::default(),
             orders: RwLock::default(),
             features: Mutex::new(State::new(declarations)),
             last_time: AtomicI64::new(0),
@@ -157,6 +161,27 @@ impl Live {
         if let Some(number) = self.number(id.as_str()) {
             Arc::make_mut(&mut self.shelf.write().unwrap_or_else(PoisonError::into_inner)).remove(number);
         }
+    }
+
+    /// Takes from shoppers' records where they live.
+    pub(crate) fn put_users(&self, users: &[User]) {
+        let mut departments = self.departments.write().unwrap_or_else(PoisonError::into_inner);
+        for user in users {
+            match user.department() {
+                Some(department) => departments.insert(user.user_id.clone(), department),
+                None => departments.remove(&user.user_id),
+            };
+        }
+    }
+
+    /// Forgets where a shopper lives.
+    pub(crate) fn remove_user(&self, id: &UserId) {
+        self.departments.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
+    /// Where a shopper lives, where their record says so.
+    pub(crate) fn department(&self, id: &UserId) -> Option<Department> {
+        self.departments.read().unwrap_or_else(PoisonError::into_inner).get(id).copied()
     }
 
     /// What goes with an item in orders.

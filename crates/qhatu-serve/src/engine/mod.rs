@@ -68,6 +68,8 @@ pub struct Engine {
     keeper: Mutex<Option<Keeper>>,
     /// Held while items are written, so that store and shelf change in the same order.
     writing_items: Mutex<()>,
+    /// The same for shoppers' records and what is taken from them.
+    writing_users: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -151,6 +153,7 @@ impl Engine {
             snapshots,
             keeper: Mutex::default(),
             writing_items: Mutex::new(()),
+            writing_users: Mutex::new(()),
         });
         let name = "replay";
         let its = Arc::clone(&engine);
@@ -199,6 +202,7 @@ impl Engine {
         self.keep_snapshots(kept, from - 1)?;
         // After the events: so items have the same numbers, and ties the same order, in every process.
         self.live.put_items(self.catalogue.items()?);
+        self.read_users()?;
         for outcome in self.models.reload() {
             tracing::info!(
                 alias = outcome.alias,
@@ -209,6 +213,12 @@ impl Engine {
         }
         self.models.follow(self.config.reload_seconds)?;
         tracing::info!(events = last, items = self.live.shelf().len(), "replay done");
+        Ok(())
+    }
+
+    fn read_users(&self) -> Result<(), ServeError> {
+        let _in_turn = self.writing_users.lock().unwrap_or_else(PoisonError::into_inner);
+        self.live.put_users(&self.catalogue.users()?);
         Ok(())
     }
 
@@ -328,7 +338,15 @@ impl Engine {
     /// # Errors
     /// When the store cannot be written.
     pub fn put_users(&self, users: &[User]) -> Result<usize, ServeError> {
-        Ok(self.catalogue.upsert_users(users)?)
+        let _in_turn = self.writing_users.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = self.catalogue.upsert_users(users)?;
+        // The store decides which record is the later one, so it is asked.
+        let mut stored = Vec::with_capacity(users.len());
+        for user in users {
+            stored.extend(self.catalogue.user(&user.user_id)?);
+        }
+        self.live.put_users(&stored);
+        Ok(taken)
     }
 
     /// A shopper's record; for one who is known by events alone, a record that says only the id.
@@ -346,10 +364,12 @@ impl Engine {
     /// # Errors
     /// When there is none or the store cannot be written.
     pub fn delete_user(&self, id: &UserId) -> Result<(), ServeError> {
-        match self.catalogue.delete_user(id)? {
-            true => Ok(()),
-            false => Err(ServeError::not_found("user", id.as_str())),
+        let _in_turn = self.writing_users.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.catalogue.delete_user(id)? {
+            return Err(ServeError::not_found("user", id.as_str()));
         }
+        self.live.remove_user(id);
+        Ok(())
     }
 
     /// Looks at the registry now; blocks until what is new is warm.

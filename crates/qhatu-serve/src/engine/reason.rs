@@ -2,7 +2,7 @@
 //! and English. A sentence says only what is true of this shopper; when a model's reason rests on a
 //! purchase that was a view, it is put right before it is told.
 
-use qhatu_schema::{ItemId, Timestamp};
+use qhatu_schema::{Department, ItemId, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -10,7 +10,8 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct ReasonView {
     /// Stable code: `bought_before`, `viewed`, `similar_to`, `often_bought_after`, `bought_together`,
-    /// `sequence`, `mixed`, `popular_recently`, `popular`, `popular_in_category`, `catalogue`.
+    /// `sequence`, `mixed`, `popular_recently`, `popular`, `popular_in_category`, `popular_in_department`,
+    /// `catalogue`.
     #[schema(example = "bought_before")]
     pub code: &'static str,
     /// The item it rests on, where there is one.
@@ -48,6 +49,7 @@ pub(crate) enum Why {
     PopularRecently,
     Popular,
     PopularInCategory(String),
+    PopularInDepartment(Department),
     Catalogue,
 }
 
@@ -114,6 +116,11 @@ impl Why {
                 format!("De lo más vendido en {category}."),
                 format!("Among what sells best in {category}."),
             ),
+            Self::PopularInDepartment(department) => (
+                "popular_in_department",
+                format!("De lo más vendido en {} en estos días.", department.name()),
+                format!("Among what sells best in {} these days.", department.name()),
+            ),
         }
     }
 }
@@ -157,5 +164,10 @@ mod tests {
         assert_eq!(view.text.en, "You bought it 3 times, last on 3 Nov 2011.");
         let on = On { item_id: ItemId::new("85123A").unwrap(), title: String::new() };
         assert_eq!(Why::Similar(on).view().text.en, "Goes with “85123A”.");
+        let cusco = Department::of_ubigeo("080101").unwrap();
+        assert_eq!(
+            Why::PopularInDepartment(cusco).view().text.es,
+            "De lo más vendido en Cusco en estos días."
+        );
     }
 }

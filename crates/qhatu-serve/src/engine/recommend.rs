@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use qhatu_models::mmr::mmr;
 use qhatu_models::{History, Reason, Scored};
-use qhatu_schema::{EventKind, ItemId, ItemIdx, Money, SessionId, Timestamp, UserId};
+use qhatu_schema::{Department, EventKind, ItemId, ItemIdx, Money, SessionId, Timestamp, UserId};
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
@@ -63,6 +63,11 @@ pub struct Request {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, min_length = 1)]
     pub session_id: Option<SessionId>,
+    /// Six digits of INEI's ubigeo: where a visitor is, or another place than the shopper's record says. Models that know
+    /// what sells in a department go by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^(0[1-9]|1[0-9]|2[0-5])[0-9]{4}$", example = "080101")]
+    pub ubigeo: Option<String>,
     /// Where the list is shown: `home` where nothing is said.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "home")]
@@ -199,6 +204,7 @@ struct Context<'a> {
     bought: FxHashMap<ItemNo, Bought>,
     evidence: Vec<&'a Move>,
     at_hand: Vec<ItemNo>,
+    department: Option<Department>,
     now: i64,
     k: usize,
     /// From 0 to 1.
@@ -262,6 +268,7 @@ impl Engine {
             shopper: &shopper,
             bought,
             at_hand: self.live.numbers(request.item_id.iter().chain(&request.cart)),
+            department: self.department(&request)?,
             now: self.now().millis(),
             k,
             diversity: diversity(&request, placement)?,
@@ -291,6 +298,19 @@ impl Engine {
             return Err(ServeError::argument(format!("k is {k}"), format!("1 to {most}")));
         }
         Ok(k)
+    }
+
+    /// Where the shopper is: by the request, or else by their record.
+    fn department(&self, request: &Request) -> Result<Option<Department>, ServeError> {
+        let Some(ubigeo) = &request.ubigeo else {
+            return Ok(request.user_id.as_ref().and_then(|id| self.live.department(id)));
+        };
+        let unknown = || {
+            let ubigeo: String = ubigeo.chars().take(64).collect();
+            let hint = "six digits that begin with a department, 01 to 25, such as 080101 for Cusco";
+            ServeError::argument(format!("ubigeo is {ubigeo:?}"), hint)
+        };
+        Department::of_ubigeo(ubigeo).map(Some).ok_or_else(unknown)
     }
 
     fn model_for(&self, request: &Request) -> Result<Option<Arc<LiveModel>>, ServeError> {
@@ -403,11 +423,12 @@ fn from_model(context: &Context, sieve: &Sieve) -> Vec<Candidate> {
         items.push(idx);
         times.push(context.now);
     }
-    if items.is_empty() {
+    let placed = context.department.is_some() && model.recommender.asks_department();
+    if items.is_empty() && !placed {
         return Vec::new();
     }
     let now = context.now.max(times.last().copied().unwrap_or(context.now));
-    let history = History::bought(&items, &times, now);
+    let history = History::bought(&items, &times, now).in_department(context.department);
     let barred = |idx: ItemIdx| !model.number(idx).is_some_and(|number| sieve.passes(number));
     let best = model.recommender.recommend_because(&history, context.pool(), &barred);
     // A score of exactly zero says that nothing is known of the item.
@@ -434,6 +455,7 @@ fn because(context: &Context, model: &LiveModel, reason: Reason, number: ItemNo)
         Reason::OftenBoughtAfter { item: other } => on(other, Why::After),
         Reason::Sequence { item: other } => on(other, Why::Sequence),
         Reason::PopularRecently => own().unwrap_or(Why::PopularRecently),
+        Reason::PopularInDepartment { department } => own().unwrap_or(Why::PopularInDepartment(department)),
         Reason::Popular => own().unwrap_or(Why::Popular),
         _ => own().unwrap_or(Why::Mixed),
     }

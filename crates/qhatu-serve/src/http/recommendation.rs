@@ -16,9 +16,10 @@ use super::fault::{Fault, Faults};
 use crate::config::Source;
 use crate::engine::{Answer, Request};
 
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 15] = [
     "user_id",
     "session_id",
+    "ubigeo",
     "placement",
     "k",
     "item_id",
@@ -41,6 +42,7 @@ const NAMES: [&str; 14] = [
     params(
         ("user_id" = Option<String>, Query, description = "The shopper", min_length = 1),
         ("session_id" = Option<String>, Query, description = "The visit, alone or beside user_id", min_length = 1),
+        ("ubigeo" = Option<String>, Query, description = "Where a visitor is, six digits; over the shopper's record", pattern = "^(0[1-9]|1[0-9]|2[0-5])[0-9]{4}$"),
         ("placement" = Option<String>, Query, description = "`home`, `discover`, `product`, `cart`, `buy_again`, `email`, `popular` or one of the configuration", example = "home"),
         ("k" = Option<u32>, Query, description = "How many items", minimum = 1),
         ("item_id" = Option<String>, Query, description = "The item whose page it is", min_length = 1),
@@ -182,6 +184,7 @@ fn request_of(query: &Query, names: &[&str]) -> Result<Request, Fault> {
         exclude_bought: query.take("exclude_bought")?,
         diversity: query.take("diversity")?,
         model: one("model")?,
+        ubigeo: one("ubigeo")?,
         user_id: one("user_id")?.map(|id| id_of::<UserId>(&id)).transpose()?,
         session_id: one("session_id")?.map(|id| id_of::<SessionId>(&id)).transpose()?,
         item_id: one("item_id")?.map(|id| id_of::<ItemId>(&id)).transpose()?,
