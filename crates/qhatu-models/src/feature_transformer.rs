@@ -361,7 +361,8 @@ mod tests {
         let columns = Columns { values: &values, categorical: CATEGORICAL };
         let config = Config { hidden_size: 8, num_attention_heads: 2, intermediate_size: 8, ..small() };
         // The first two numbers are a vector.
-        let tokenizer = Tokenizer::fit(Features { columns, vectors: &[0..2] }, 4).unwrap();
+        let tokenizer =
+            Tokenizer::fit(Features { columns, vectors: std::slice::from_ref(&(0..2)) }, 4).unwrap();
         let (network, mut parameters) = Network::new(&config, &tokenizer, Stream::new(2));
         let mut space = Space::default();
         space.clear();
@@ -408,7 +409,7 @@ mod tests {
             .collect();
         values[2][5] = f64::NAN;
         let columns = Columns::numbers(&values);
-        let features = Features { columns, vectors: &[1..5] };
+        let features = Features { columns, vectors: std::slice::from_ref(&(1..5)) };
         let model = FeatureTransformer::fit(features, &Target::new(&labels), &small(), 1).unwrap();
         assert_eq!((model.width(), model.tokenizer.tokens()), (6, 3));
         let margins = model.margins(columns);

@@ -390,12 +390,14 @@ mod tests {
         assert_eq!(counts([1.0, 2.0, f64::NAN, 4.0]), [(SHARED, 1.0), (MISSING, 1.0)]);
         let values = vec![vec![0.5; 3]; 5];
         let columns = Columns::numbers(&values);
-        let tokenizer = Tokenizer::fit(Features { columns, vectors: &[1..4] }, 4).unwrap();
+        let tokenizer =
+            Tokenizer::fit(Features { columns, vectors: std::slice::from_ref(&(1..4)) }, 4).unwrap();
         assert_eq!((tokenizer.tokens(), tokenizer.width(), tokenizer.column(2)), (3, 5, 4));
         let mut file = TensorFile::default();
         tokenizer.save(&mut file, "");
         assert_eq!(Tokenizer::load(&file, "").unwrap(), tokenizer);
-        for vectors in [&[3..6][..], &[1..3, 2..4], &[2..2]] {
+        for vectors in [vec![0..1, 3..6], vec![1..3, 2..4], vec![0..1, 2..2]] {
+            let vectors = vectors.as_slice();
             assert!(Features { columns, vectors }.check().is_err(), "{vectors:?}");
         }
     }

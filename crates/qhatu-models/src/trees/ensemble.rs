@@ -48,6 +48,11 @@ impl TreeEnsemble {
         self.width
     }
 
+    /// Number of nodes of all trees.
+    pub fn nodes(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// Number of trees.
     pub fn trees(&self) -> usize {
         self.roots.len()
