@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{ModelError, misfit};
 use crate::interactions::{Interactions, Sequence};
-use crate::recommender::{self, History, Reason, Recommender, Scored, top_k};
+use crate::recommender::{self, Barred, History, Reason, Recommender, Scored, top_k};
 
 /// The name in settings and files.
 pub const NAME: &str = "als";
@@ -135,7 +135,7 @@ impl Als {
 
     /// The list by the index, with the scores of [`Recommender::score`]; nothing where there are fewer than `k` that
     /// somebody bought.
-    fn searched(&self, history: &History, k: usize, barred: &dyn Fn(ItemIdx) -> bool) -> Option<Vec<Scored>> {
+    fn searched(&self, history: &History, k: usize, barred: Barred) -> Option<Vec<Scored>> {
         let (system, row) = self.system(history)?;
         let own = solved(&system, &self.factors, &row);
         let item = |row: usize| ItemIdx(row as u32 + 1);
@@ -182,7 +182,7 @@ impl Recommender for Als {
         unknown.for_each(|row| scores[row + 1] = below);
     }
 
-    fn recommend(&self, history: &History, k: usize, barred: &dyn Fn(ItemIdx) -> bool) -> Vec<Scored> {
+    fn recommend(&self, history: &History, k: usize, barred: Barred) -> Vec<Scored> {
         self.searched(history, k, barred).unwrap_or_else(|| recommender::plainly(self, history, k, barred))
     }
 

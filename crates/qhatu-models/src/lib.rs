@@ -46,7 +46,7 @@ pub use item_sides::{ItemSides, ItemVectors, Labels, category_path, price_bands}
 pub use journey::{Deed, Journey, OrderKey, Told};
 pub use qhatu_nn::Stream;
 pub use qhatu_nn::tensor_file::TensorFile;
-pub use recommender::{History, Reason, Recommender, Scored, load_model, top_k};
+pub use recommender::{Barred, History, Reason, Recommender, Scored, load_model, top_k};
 pub use shown::Shown;
 
 /// Milliseconds of a day.

@@ -101,6 +101,9 @@ pub enum Reason {
     Mixed,
 }
 
+/// Which items may not be in a list; asked on several threads where the catalogue is large.
+pub type Barred<'a> = &'a (dyn Fn(ItemIdx) -> bool + Sync);
+
 /// A fitted model.
 pub trait Recommender: Send + Sync {
     /// The model's name, as in `[train] models`.
@@ -132,7 +135,7 @@ pub trait Recommender: Send + Sync {
     /// The `k` best items that are not barred, as [`top_k`] of the scores gives them; a model that touches few
     /// items may leave out those of which it knows nothing. One that scores by probabilities may leave out what it would
     /// divide all by, so that scores are those of [`Recommender::score`] up to a summand.
-    fn recommend(&self, history: &History, k: usize, barred: &dyn Fn(ItemIdx) -> bool) -> Vec<Scored> {
+    fn recommend(&self, history: &History, k: usize, barred: Barred) -> Vec<Scored> {
         plainly(self, history, k, barred)
     }
 
@@ -155,12 +158,7 @@ pub trait Recommender: Send + Sync {
     }
 
     /// The list of [`Recommender::recommend`], each item with what [`Recommender::because_each`] says of it.
-    fn recommend_because(
-        &self,
-        history: &History,
-        k: usize,
-        barred: &dyn Fn(ItemIdx) -> bool,
-    ) -> Vec<(Scored, Reason)> {
+    fn recommend_because(&self, history: &History, k: usize, barred: Barred) -> Vec<(Scored, Reason)> {
         let list = self.recommend(history, k, barred);
         let items: Vec<ItemIdx> = list.iter().map(|scored| scored.item).collect();
         list.into_iter().zip(self.because_each(history, &items)).collect()
@@ -175,7 +173,7 @@ pub(crate) fn plainly<R: Recommender + ?Sized>(
     model: &R,
     history: &History,
     k: usize,
-    barred: &dyn Fn(ItemIdx) -> bool,
+    barred: Barred,
 ) -> Vec<Scored> {
     let mut scores = SCORES.take();
     scores.clear();

@@ -51,7 +51,7 @@ pub use self::training::{Context, Progress};
 use self::trend::{SIGNS, combined};
 use crate::error::{ModelError, misfit};
 use crate::interactions::Interactions;
-use crate::recommender::{self, History, Reason, Recommender, Scored, falling, top_k};
+use crate::recommender::{self, Barred, History, Reason, Recommender, Scored, falling, top_k};
 
 /// The published settings of one of these models.
 pub trait SequenceConfig: Serialize + DeserializeOwned + Clone + Send + Sync + std::fmt::Debug {
@@ -234,7 +234,7 @@ impl<C: SequenceConfig> SequenceModel<C> {
 
     /// The list by the index: of what nothing is added to by a search, the rest one by one. Nothing where there are fewer
     /// than `k` of which something is known.
-    fn searched(&self, asked: &Asked, k: usize, barred: &dyn Fn(ItemIdx) -> bool) -> Option<Vec<Scored>> {
+    fn searched(&self, asked: &Asked, k: usize, barred: Barred) -> Option<Vec<Scored>> {
         let index = self.index.as_ref()?;
         let (vectors, hidden) = (self.vectors(), asked.hidden());
         let item = |row: usize| ItemIdx(row as u32 + 1);
@@ -254,7 +254,7 @@ impl<C: SequenceConfig> SequenceModel<C> {
         (list.len() == k).then_some(list)
     }
 
-    fn list(&self, asked: &Asked, k: usize, barred: &dyn Fn(ItemIdx) -> bool) -> Vec<Scored> {
+    fn list(&self, asked: &Asked, k: usize, barred: Barred) -> Vec<Scored> {
         self.searched(asked, k, barred).unwrap_or_else(|| {
             let mut logits = vec![f32::NEG_INFINITY; self.counts.len() + 1];
             self.logits(asked, &mut logits[1..]);
@@ -314,7 +314,7 @@ impl<C: SequenceConfig> Recommender for SequenceModel<C> {
     /// The items of [`Recommender::score`], in its order but for scores that are the same up to rounding. A score is the
     /// logit: what `score` gives plus a number that is the same throughout the list and would take a pass over all
     /// items.
-    fn recommend(&self, history: &History, k: usize, barred: &dyn Fn(ItemIdx) -> bool) -> Vec<Scored> {
+    fn recommend(&self, history: &History, k: usize, barred: Barred) -> Vec<Scored> {
         let asked = self.ask(history);
         let list = self.list(&asked, k, barred);
         asked.done();
@@ -343,12 +343,7 @@ impl<C: SequenceConfig> Recommender for SequenceModel<C> {
         reasons
     }
 
-    fn recommend_because(
-        &self,
-        history: &History,
-        k: usize,
-        barred: &dyn Fn(ItemIdx) -> bool,
-    ) -> Vec<(Scored, Reason)> {
+    fn recommend_because(&self, history: &History, k: usize, barred: Barred) -> Vec<(Scored, Reason)> {
         let mut asked = self.ask(history);
         let list = self.list(&asked, k, barred).into_iter();
         let list = list.map(|scored| (scored, self.reason(history, &mut asked, scored.item))).collect();

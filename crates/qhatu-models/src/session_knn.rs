@@ -26,7 +26,7 @@ use self::scratch::{Neighbour, SCRATCH, Scratch};
 use crate::error::{ModelError, misfit};
 use crate::interactions::Interactions;
 use crate::item_knn::shoppers;
-use crate::recommender::{self, History, Reason, Recommender, Scored, falling};
+use crate::recommender::{self, Barred, History, Reason, Recommender, Scored, falling};
 
 /// The published settings of one of these models.
 pub trait SessionKnnConfig: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sync {
@@ -190,7 +190,7 @@ impl<C: SessionKnnConfig> SessionKnn<C> {
         query: &[Asked],
         voters: &[Neighbour],
         scratch: &mut Scratch,
-        (k, barred): (usize, &dyn Fn(ItemIdx) -> bool),
+        (k, barred): (usize, Barred),
     ) -> Vec<Scored> {
         for voter in voters {
             let from = self.from(query, voter, scratch);
@@ -308,7 +308,7 @@ impl<C: SessionKnnConfig> Recommender for SessionKnn<C> {
         scores[0] = f32::NEG_INFINITY;
     }
 
-    fn recommend(&self, history: &History, k: usize, barred: &dyn Fn(ItemIdx) -> bool) -> Vec<Scored> {
+    fn recommend(&self, history: &History, k: usize, barred: Barred) -> Vec<Scored> {
         let query = self.query(history);
         SCRATCH.with_borrow_mut(|scratch| {
             let voters = self.neighbours(&query, scratch);
@@ -336,12 +336,7 @@ impl<C: SessionKnnConfig> Recommender for SessionKnn<C> {
         })
     }
 
-    fn recommend_because(
-        &self,
-        history: &History,
-        k: usize,
-        barred: &dyn Fn(ItemIdx) -> bool,
-    ) -> Vec<(Scored, Reason)> {
+    fn recommend_because(&self, history: &History, k: usize, barred: Barred) -> Vec<(Scored, Reason)> {
         let query = self.query(history);
         SCRATCH.with_borrow_mut(|scratch| {
             let voters = self.neighbours(&query, scratch);

@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for number in 0..queries + 5 {
         Stream::new(2).child(number as u64).fill_normal(&mut query, 1.0);
         let start = Instant::now();
-        let found = index.search_together(&values, &query, k, &|_| false);
+        let found = index.search(&values, &query, k, &|_| false);
         took.push(start.elapsed().as_secs_f64() * 1e3);
         if found.len() != k.min(rows) {
             return Err(format!("{} of {k} rows were found", found.len()).into());

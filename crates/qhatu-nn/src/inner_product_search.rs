@@ -18,6 +18,8 @@ use crate::kernel::scan::{BLOCK, Bar, BlockSums, about, inner_products, place, p
 
 /// Rows that a thread takes at a time.
 const SEGMENT: usize = 16_384;
+/// From so many rows on a search is worth more than one thread: it takes about a millisecond on one.
+const MANY: usize = 16 * SEGMENT;
 /// Rows whose sums are made before any is looked at: they stay in the first cache.
 const BATCH: usize = 1024;
 /// The widest rows whose sums of 8 by 16 bits fit in 32.
@@ -95,8 +97,9 @@ impl InnerProductIndex {
             return fault(format!("number {place} is not finite"));
         }
         let rows = biases.len();
-        let largest = |row: &[f32]| row.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
-        let mut scales: Vec<f32> = values.chunks_exact(width).map(|row| largest(row) / 127.0).collect();
+        let of_largest_size = |row: &[f32]| row.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+        let mut scales: Vec<f32> =
+            values.chunks_exact(width).map(|row| of_largest_size(row) / 127.0).collect();
         let sizes = values.chunks_exact(width).map(|row| row.iter().map(|value| value.abs()).sum());
         let sizes: Vec<f32> = sizes.collect();
         let pairs = width.div_ceil(2);
@@ -108,10 +111,10 @@ impl InnerProductIndex {
         }
         let blocks = scales.chunks(BLOCK).zip(sizes.chunks(BLOCK)).zip(biases.chunks(BLOCK));
         let largest = blocks.map(|((scales, sizes), biases)| Largest {
-            scale: largest(scales),
-            size: largest(sizes),
+            scale: of_largest_size(scales),
+            size: of_largest_size(sizes),
             bias: biases.iter().copied().fold(f32::NEG_INFINITY, f32::max),
-            bias_size: largest(biases),
+            bias_size: of_largest_size(biases),
         });
         let largest = largest.collect();
         biases.resize(rows.next_multiple_of(BLOCK), 0.0);
@@ -137,7 +140,8 @@ impl InnerProductIndex {
     }
 
     /// The `k` rows with the highest scores that are not barred, best first; of equal ones the earlier row. `values` are
-    /// the rows that the index was made of.
+    /// the rows that the index was made of. Segments of many rows are searched side by side on rayon's threads; of few, on
+    /// the calling thread.
     ///
     /// # Panics
     /// When the query is of another width, or the values are fewer.
@@ -146,37 +150,23 @@ impl InnerProductIndex {
         values: &[f32],
         query: &[f32],
         k: usize,
-        barred: &dyn Fn(usize) -> bool,
-    ) -> Vec<Found> {
-        let Some(query) = self.query(query, k) else { return Vec::new() };
-        let found = self.candidates(0..self.rows, &query, k, barred);
-        self.best(found, (values, &query), k)
-    }
-
-    /// The same, segments of rows side by side on rayon's threads: for one who waits for one answer.
-    ///
-    /// # Panics
-    /// As [`InnerProductIndex::search`].
-    pub fn search_together(
-        &self,
-        values: &[f32],
-        query: &[f32],
-        k: usize,
         barred: &(dyn Fn(usize) -> bool + Sync),
     ) -> Vec<Found> {
-        let Some(query) = self.query(query, k) else { return Vec::new() };
+        assert_eq!(query.len(), self.width, "a query is as wide as the rows");
+        if k == 0 || self.rows == 0 {
+            return Vec::new();
+        }
+        let query = Query::new(query);
+        if self.rows < MANY {
+            let found = self.candidates(0..self.rows, &query, k, barred);
+            return self.best(found, (values, &query), k);
+        }
         let of = |segment: usize| {
             let range = segment * SEGMENT..self.rows.min((segment + 1) * SEGMENT);
             self.candidates(range, &query, k, barred)
         };
         let found = (0..self.rows.div_ceil(SEGMENT)).into_par_iter().flat_map_iter(of).collect();
         self.best(found, (values, &query), k)
-    }
-
-    /// Nothing where there is nothing to search.
-    fn query<'a>(&self, query: &'a [f32], k: usize) -> Option<Query<'a>> {
-        assert_eq!(query.len(), self.width, "a query is as wide as the rows");
-        (k > 0 && self.rows > 0).then(|| Query::new(query))
     }
 
     /// The best of candidates, by what they are.
@@ -352,20 +342,18 @@ mod tests {
             Stream::new(seed ^ 77).fill_normal(&mut query, 3.0);
             let barred = |row: usize| row % 7 == out;
             let want = plainly(&index, &query, k, barred);
-            prop_assert_eq!(&index.1.search(&index.0, &query, k, &barred), &want);
-            prop_assert_eq!(index.1.search_together(&index.0, &query, k, &barred), want);
+            prop_assert_eq!(index.1.search(&index.0, &query, k, &barred), want);
         }
     }
 
     #[test]
     fn many_rows_are_searched_in_segments_and_equal_ones_come_in_their_order() {
-        let index = index(3 * SEGMENT + 5, 24, 9);
-        let mut query = vec![0.0; 24];
+        let index = index(MANY + 5, 8, 9);
+        let mut query = vec![0.0; 8];
         Stream::new(4).fill_normal(&mut query, 1.0);
-        for query in [&query, &vec![0.0; 24]] {
+        for query in [&query, &vec![0.0; 8]] {
             let want = plainly(&index, query, 100, |_| false);
             assert_eq!(index.1.search(&index.0, query, 100, &|_| false), want);
-            assert_eq!(index.1.search_together(&index.0, query, 100, &|_| false), want);
         }
     }
 
