@@ -25,6 +25,10 @@
 //! .558 / .302; sorted with rules, 10,000 questions .590 / .349, 25,000 .591 / .351. Sales as of the end of what the parts
 //! learned from in place of the moment's, without the history's span and gaps: .590 / .348 and .591 / .351; with these columns
 //! GRU4Rec too .607 / .352, 200 trees in place of 100 .585 / .345, 80 candidates of each in place of 40 .590 / .349.
+//!
+//! UCI Online Retail, NDCG@10 on all / new of the 28 days from 2011-10-15 (`qhatu evaluate --until 2011-11-12`): .323 / .094, with
+//! `price_band` .327 / .094; with sales as of the end of what the parts learned from .325 / .088; `own_frequency` .324 / .076.
+//! Intervals are .017 wide to each side.
 
 mod columns;
 mod sales;

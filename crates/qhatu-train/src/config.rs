@@ -175,13 +175,14 @@ impl TrainConfig {
         self.models.iter().chain(parts).map(String::as_str)
     }
 
-    /// What the models that are to be fitted want to know of the items.
+    /// What the models that are to be fitted want to know of the items, and whether any reads acts.
     pub fn inputs(&self) -> Inputs {
         let mut wanted = Inputs::default();
         for own in self.fitted().filter_map(|name| self.item_inputs(name)) {
             wanted.text |= own.text;
             wanted.category |= own.category;
             wanted.price_band |= own.price_band;
+            wanted.event_kind |= own.event_kind;
         }
         wanted
     }

@@ -1,4 +1,5 @@
-//! What the models learn from: the lake's purchases as (shopper, item, time, order), numbered; and lists that were shown.
+//! What the models learn from: the lake's purchases as (shopper, item, time, order), numbered; lists that were shown; and,
+//! where a model reads acts, all that shoppers and visits did.
 //!
 //! Only paid purchases teach: a refund takes away from features, but that something was wanted once
 //! is still true. Shoppers are known ones; an order without an id is one Lima day of a shopper. A line
@@ -8,7 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use qhatu_models::{
-    Interactions, ItemSides, ItemVectors, Labels, Purchase, Shown, Vocabulary, category_path, price_bands,
+    Interactions, ItemSides, ItemVectors, Journey, Labels, Purchase, Shown, Vocabulary, category_path,
+    price_bands,
 };
 use qhatu_schema::{Department, Event, ItemId, LimaDay, User, UserId};
 use qhatu_store::Lake;
@@ -16,6 +18,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use sha2::{Digest, Sha256};
 
 use crate::error::TrainError;
+use crate::journeys::JourneysBuilder;
 use crate::lists::{Lists, ListsBuilder};
 use crate::numbers::Numbers;
 
@@ -30,10 +33,19 @@ pub struct ItemSide {
     pub price: Option<f64>,
 }
 
+/// What is read of a lake beside its purchases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Wanted {
+    /// Only what lies before this day began.
+    pub before: Option<LimaDay>,
+    /// All that shoppers and visits did, for models that read acts: see [`TrainConfig::inputs`](crate::TrainConfig::inputs).
+    pub acts: bool,
+}
+
 /// All purchases of a shop.
 #[derive(Debug, Clone)]
 pub struct ShopData {
-    /// The items that were ever bought, numbered from 1.
+    /// The items that were ever bought, numbered from 1; where acts are read, those that were only looked at behind them.
     pub vocabulary: Arc<Vocabulary>,
     /// The shoppers, by number.
     pub users: Vec<UserId>,
@@ -48,6 +60,8 @@ pub struct ShopData {
     pub shown: Arc<Vec<Shown>>,
     /// Where shoppers live, by number, where a model takes it; empty where that is known of none.
     pub departments: Arc<Vec<Option<Department>>>,
+    /// All that shoppers and visits did, by these numbers; empty where acts are not read.
+    pub journeys: Arc<Vec<Journey>>,
     lists: Arc<Lists>,
 }
 
@@ -57,7 +71,7 @@ impl ShopData {
     /// # Errors
     /// When the lake cannot be read, or holds no purchase of a known shopper.
     pub fn from_lake(lake: &Lake) -> Result<Self, TrainError> {
-        Self::read(lake, i64::MAX)
+        Self::read(lake, Wanted::default())
     }
 
     /// Reads the lake as it was when `day` began: what came later is not even among the items.
@@ -65,11 +79,16 @@ impl ShopData {
     /// # Errors
     /// When the lake cannot be read, or holds no purchase of a known shopper before that day.
     pub fn from_lake_before(lake: &Lake, day: LimaDay) -> Result<Self, TrainError> {
-        Self::read(lake, day.start().millis())
+        Self::read(lake, Wanted { before: Some(day), ..Wanted::default() })
     }
 
-    fn read(lake: &Lake, before: i64) -> Result<Self, TrainError> {
-        let mut builder = Builder::default();
+    /// Reads what is wanted.
+    ///
+    /// # Errors
+    /// When the lake cannot be read, or holds no purchase of a known shopper.
+    pub fn read(lake: &Lake, wanted: Wanted) -> Result<Self, TrainError> {
+        let before = wanted.before.map_or(i64::MAX, |day| day.start().millis());
+        let mut builder = Builder::new(wanted.acts);
         lake.scan(None, None, &mut |events: &[Event]| {
             events.iter().filter(|event| event.time.millis() < before).for_each(|event| builder.add(event));
             Ok(())
@@ -84,6 +103,19 @@ impl ShopData {
     pub fn from_events(events: &[Event]) -> Result<Self, TrainError> {
         let mut builder = Builder::default();
         events.iter().for_each(|event| builder.add(event));
+        builder.finish()
+    }
+
+    /// The same with all that shoppers and visits did.
+    ///
+    /// # Errors
+    /// As [`ShopData::from_events`].
+    pub fn from_events_with_acts(events: &[Event]) -> Result<Self, TrainError> {
+        let mut sorted: Vec<&Event> = events.iter().collect();
+        // As the lake has them.
+        sorted.sort_by(|a, b| (a.time, &a.event_id).cmp(&(b.time, &b.event_id)));
+        let mut builder = Builder::new(true);
+        sorted.into_iter().for_each(|event| builder.add(event));
         builder.finish()
     }
 
@@ -146,12 +178,12 @@ impl ShopData {
         let end = self.purchases.partition_point(|purchase| purchase.time < until);
         let data = Interactions::from_purchases(Arc::clone(&self.vocabulary), &self.purchases[..end], until);
         let data = data.with_sides(Arc::clone(&self.sides)).with_shown(Arc::clone(&self.shown));
-        data.with_departments(Arc::clone(&self.departments))
+        data.with_departments(Arc::clone(&self.departments)).with_journeys(Arc::clone(&self.journeys))
     }
 
-    /// Other purchases by the same numbers.
-    pub(crate) fn of_purchases(&self, purchases: Vec<Purchase>) -> Self {
-        Self { purchases, ..self.clone() }
+    /// Other purchases and journeys by the same numbers.
+    pub(crate) fn of_purchases(&self, purchases: Vec<Purchase>, journeys: Arc<Vec<Journey>>) -> Self {
+        Self { purchases, journeys, ..self.clone() }
     }
 
     /// One past the time of the last purchase, in milliseconds.
@@ -190,11 +222,20 @@ struct Line {
 struct Builder {
     lines: Vec<Line>,
     lists: ListsBuilder,
+    /// Where acts are read.
+    journeys: Option<JourneysBuilder>,
 }
 
 impl Builder {
+    fn new(acts: bool) -> Self {
+        Self { journeys: acts.then(JourneysBuilder::default), ..Self::default() }
+    }
+
     fn add(&mut self, event: &Event) {
         self.lists.add(event);
+        if let Some(journeys) = &mut self.journeys {
+            journeys.add(event);
+        }
         let (Some(user), Some(item)) = (&event.user_id, &event.item_id) else { return };
         if !event.is_paid() {
             return;
@@ -215,10 +256,15 @@ impl Builder {
         let mut seen = FxHashSet::default();
         self.lines.retain(|line| seen.insert((line.user.clone(), line.order.clone(), line.item.clone())));
         let lists = self.lists.finish();
-        let fingerprint = fingerprint(&self.lines, &lists);
+        let journeys = self.journeys.map(JourneysBuilder::finish);
+        let mut hash = hash(&self.lines, &lists);
         let mut items: Vec<ItemId> = self.lines.iter().map(|line| line.item.clone()).collect();
         items.sort();
         items.dedup();
+        if let Some(journeys) = &journeys {
+            journeys.hash(&mut hash);
+            items.extend(journeys.items_beside(&items));
+        }
         let vocabulary = Arc::new(Vocabulary::new(items));
         let mut users = Numbers::default();
         let mut orders = Numbers::default();
@@ -228,11 +274,14 @@ impl Builder {
             let Some(item) = vocabulary.idx(&line.item) else { continue };
             purchases.push(Purchase { user: users.of(line.user), item, time: line.time, order });
         }
+        let number = |user: &UserId| users.index.get(user).copied();
+        let journeys = journeys.map(|journeys| journeys.numbered(&vocabulary, number));
         let data = ShopData {
             vocabulary,
             users: users.names,
             purchases,
-            fingerprint,
+            fingerprint: hex(&hash.finalize()),
+            journeys: Arc::new(journeys.unwrap_or_default()),
             sides: Arc::default(),
             shown: Arc::default(),
             departments: Arc::default(),
@@ -242,7 +291,7 @@ impl Builder {
     }
 }
 
-fn fingerprint(lines: &[Line], lists: &Lists) -> String {
+fn hash(lines: &[Line], lists: &Lists) -> Sha256 {
     let mut hash = Sha256::new();
     for line in lines {
         hash.update(line.time.to_le_bytes());
@@ -252,7 +301,7 @@ fn fingerprint(lines: &[Line], lists: &Lists) -> String {
         }
     }
     lists.hash(&mut hash);
-    hex(&hash.finalize())
+    hash
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -86,7 +86,8 @@ fn champion_lists(
         .collect();
     let mut translated = measured.task.test.clone();
     for shopper in &mut translated.shoppers {
-        shopper.items.iter_mut().for_each(|item| *item = theirs(item));
+        let told = shopper.told.items.iter_mut();
+        shopper.items.iter_mut().chain(told).for_each(|item| *item = theirs(item));
     }
     let mut lists = lists("champion", &*model, &translated, measured.task.config.k);
     for list in lists.all.iter_mut().chain(&mut lists.new) {

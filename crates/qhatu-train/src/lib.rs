@@ -6,6 +6,7 @@ mod data;
 mod error;
 mod evidence;
 mod fit;
+mod journeys;
 mod judged;
 mod lists;
 mod numbers;
@@ -17,7 +18,7 @@ mod split;
 pub use config::{
     ItemSidesConfig, LEARNED, MODELS, ON_DEMAND, OPTIONAL, Split, TextNeighboursConfig, TrainConfig,
 };
-pub use data::{ItemSide, ShopData};
+pub use data::{ItemSide, ShopData, Wanted};
 pub use error::TrainError;
 pub use judged::lists;
 pub use pipeline::{Outcome, Place, Step, evaluate, train};

@@ -8,10 +8,11 @@
 //! registry, and a search that was stopped takes finished runs over instead of repeating them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use qhatu_eval::{Catalogue, Settings, judge};
-use qhatu_models::{Interactions, Purchase};
+use qhatu_models::{Interactions, Journey, Purchase};
 use qhatu_registry::{NewRun, Registry, Run, RunStatus};
 use qhatu_schema::Timestamp;
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -253,7 +254,7 @@ fn before_test(data: &ShopData, test: &TestSet) -> ShopData {
         }
     }
     purchases.sort_unstable();
-    data.of_purchases(purchases)
+    data.of_purchases(purchases, Arc::clone(&test.train.journeys))
 }
 
 fn finished(registry: &Registry) -> Result<Vec<Run>, TrainError> {
@@ -270,7 +271,12 @@ fn of_share(data: &Interactions, share: f64) -> Interactions {
         place < share
     };
     let sequences = data.sequences.iter().filter(|sequence| is_in(sequence.user.0)).cloned().collect();
-    data.of_sequences(sequences, data.until)
+    let share = data.of_sequences(sequences, data.until);
+    // Visits are known by their places alone.
+    let who = |place: usize, own: &Journey| own.user.map_or(u32::MAX - place as u32, |user| user.0);
+    let journeys = data.journeys.iter().enumerate().filter(|(place, own)| is_in(who(*place, own)));
+    let journeys = journeys.map(|(_, own)| own.clone()).collect();
+    share.with_journeys(Arc::new(journeys))
 }
 
 /// The shares of the shoppers, smallest first: as many steps as leave one of `trials`, at most three.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use qhatu_eval::Case;
-use qhatu_models::{History, Interactions, Purchase};
+use qhatu_models::{History, Interactions, Journey, Purchase, Told};
 use qhatu_schema::{Department, ItemIdx, LimaDay, Timestamp, UserIdx};
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::config::{Split, TrainConfig};
 use crate::data::ShopData;
@@ -40,6 +40,8 @@ pub struct Asked {
     pub times: Vec<i64>,
     /// Where they live, where the data say so.
     pub department: Option<Department>,
+    /// All that they had done, for models that read acts; empty where none does.
+    pub told: Told,
     /// The moment of asking.
     pub now: i64,
 }
@@ -47,7 +49,22 @@ pub struct Asked {
 impl Asked {
     /// What a model is told of them.
     pub fn history(&self) -> History<'_> {
-        History::bought(&self.items, &self.times, self.now).in_department(self.department)
+        let told = (!self.told.is_empty()).then_some(&self.told);
+        let known = History::bought(&self.items, &self.times, self.now).in_department(self.department);
+        History { told, ..known }
+    }
+}
+
+/// The journeys of shoppers who bought anything, by their numbers.
+struct Journeys<'a>(FxHashMap<u32, &'a Journey>);
+
+impl<'a> Journeys<'a> {
+    fn of(data: &'a ShopData) -> Self {
+        Self(data.journeys.iter().filter_map(|own| Some((own.user?.0, own))).collect())
+    }
+
+    fn told_before(&self, user: u32, now: i64) -> Told {
+        self.0.get(&user).map(|own| own.told_before(now)).unwrap_or_default()
     }
 }
 
@@ -107,18 +124,25 @@ fn by_time(data: &ShopData, config: &TrainConfig) -> Result<TestSet, TrainError>
     }
     let train = data.interactions(until);
     let protocol = format!("time split: {first_test_day} to {last_day}, learned from {before} days before");
-    let test = assemble(train, &bought, |_| until, protocol)?;
-    Ok(with_new_shoppers(TestSet { window: Some((first_test_day, last_day)), ..test }, &bought, until))
+    let journeys = Journeys::of(data);
+    let test = assemble(train, &bought, (&journeys, &|_| until), protocol)?;
+    let test = TestSet { window: Some((first_test_day, last_day)), ..test };
+    Ok(with_new_shoppers(test, &bought, (&journeys, until)))
 }
 
-/// Adds those who bought for the first time: nothing is known of them, and everything is new to them.
-fn with_new_shoppers(mut test: TestSet, bought: &BTreeMap<u32, Vec<ItemIdx>>, now: i64) -> TestSet {
+/// Adds those who bought for the first time: no purchase of theirs is known, and everything is new to them.
+fn with_new_shoppers(
+    mut test: TestSet,
+    bought: &BTreeMap<u32, Vec<ItemIdx>>,
+    (journeys, now): (&Journeys, i64),
+) -> TestSet {
     let known: FxHashSet<u32> = test.train.sequences.iter().map(|sequence| sequence.user.0).collect();
     for (&user, items) in bought.iter().filter(|(user, _)| !known.contains(user)) {
         let relevant = distinct(items);
         test.cases.push(Case { history_length: 0, relevant_all: relevant.clone(), relevant_new: relevant });
         let department = test.train.department(UserIdx(user));
-        test.shoppers.push(Asked { user, items: Vec::new(), times: Vec::new(), department, now });
+        let told = journeys.told_before(user, now);
+        test.shoppers.push(Asked { user, items: Vec::new(), times: Vec::new(), department, told, now });
     }
     test
 }
@@ -149,14 +173,31 @@ fn leave_one_out(data: &ShopData) -> Result<TestSet, TrainError> {
     }
     let train = Interactions::from_purchases(Arc::clone(&data.vocabulary), &kept, data.end());
     let train = train.with_sides(Arc::clone(&data.sides)).with_departments(Arc::clone(&data.departments));
+    let train = train.with_journeys(without_last(&data.journeys, &asked_at));
     let protocol = "leave one out: the last order of each shopper with more than one".to_owned();
-    assemble(train, &bought, |user| asked_at.get(&user).copied().unwrap_or(i64::MAX), protocol)
+    let now = |user: u32| asked_at.get(&user).copied().unwrap_or(i64::MAX);
+    assemble(train, &bought, (&Journeys::of(data), &now), protocol)
+}
+
+/// Journeys up to the moment at which each shopper is asked.
+fn without_last(journeys: &Arc<Vec<Journey>>, asked_at: &BTreeMap<u32, i64>) -> Arc<Vec<Journey>> {
+    if journeys.is_empty() {
+        return Arc::clone(journeys);
+    }
+    let cut = |own: &Journey| {
+        let mut own = own.clone();
+        if let Some(now) = own.user.and_then(|user| asked_at.get(&user.0)) {
+            own.deeds.retain(|deed| deed.time < *now);
+        }
+        own
+    };
+    Arc::new(journeys.iter().map(cut).collect())
 }
 
 fn assemble(
     train: Interactions,
     bought: &BTreeMap<u32, Vec<ItemIdx>>,
-    now: impl Fn(u32) -> i64,
+    (journeys, now): (&Journeys, &dyn Fn(u32) -> i64),
     protocol: String,
 ) -> Result<TestSet, TrainError> {
     let (mut shoppers, mut cases) = (Vec::new(), Vec::new());
@@ -169,8 +210,9 @@ fn assemble(
         let history_length = sequence.orders.last().map_or(0, |last| *last as usize + 1);
         cases.push(Case { history_length, relevant_all, relevant_new });
         let (items, times) = (sequence.items.clone(), sequence.times.clone());
-        let department = train.department(sequence.user);
-        shoppers.push(Asked { user, items, times, department, now: now(user) });
+        let (department, now) = (train.department(sequence.user), now(user));
+        let told = journeys.told_before(user, now);
+        shoppers.push(Asked { user, items, times, department, told, now });
     }
     if cases.is_empty() {
         return Err(TrainError::NobodyToJudge { from: protocol });
