@@ -248,7 +248,7 @@ mod tests {
             (own.names(), own.sources()),
             (vec!["title.0".to_owned(), "title.1".to_owned()], vec!["title"; 2])
         );
-        assert_eq!((own.columns(), own.spans(3)), (vec!["title"], vec![3..5]));
+        assert_eq!((own.columns(), own.spans(3).as_slice()), (vec!["title"], std::slice::from_ref(&(3..5))));
         let numbers = own.transform(&texts).unwrap();
         assert!(
             numbers
