@@ -12,8 +12,12 @@ use axum::body::Body;
 use axum::http::{Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use qhatu_models::department_popularity::{Config, DepartmentPopularity};
-use qhatu_models::{History, Interactions, Purchase, Reason, Recommender, Scored, Vocabulary};
-use qhatu_schema::{Department, Event, ItemId, ItemIdx};
+use qhatu_models::sequence::Steps;
+use qhatu_models::{
+    Act, Deed, History, Interactions, Journey, Purchase, Reason, Recommender, Scored, Told, Vocabulary,
+    sasrec,
+};
+use qhatu_schema::{Department, Event, EventKind, ItemId, ItemIdx};
 use qhatu_serve::{
     Clock, Engine, LoadedModel, ModelSource, Parts, Secret, ServeConfig, ServeError, router, serve,
 };
@@ -120,6 +124,182 @@ fn a_new_event_changes_the_very_next_answer() {
     assert_eq!((&reason["code"], &reason["item_id"]), (&json!("often_bought_after"), &json!("P018")));
     shop.post("/v1/events", view("e-2", "s-1", "P001"));
     assert_ne!(shop.list("session_id=s-1"), ids(&after));
+}
+
+/// Hands on to a model that reads acts, and keeps what it was told.
+struct Recording {
+    model: sasrec::SasRec,
+    told: Arc<Mutex<Option<Told>>>,
+}
+
+impl Recommender for Recording {
+    fn name(&self) -> &'static str {
+        self.model.name()
+    }
+
+    fn catalogue_size(&self) -> usize {
+        self.model.catalogue_size()
+    }
+
+    fn reads_acts(&self) -> bool {
+        self.model.reads_acts()
+    }
+
+    fn score(&self, history: &History, scores: &mut [f32]) {
+        self.model.score(history, scores);
+    }
+
+    fn recommend(&self, history: &History, k: usize, barred: &dyn Fn(ItemIdx) -> bool) -> Vec<Scored> {
+        *self.told.lock().unwrap() = history.told.cloned();
+        self.model.recommend(history, k, barred)
+    }
+
+    fn similar_items(&self, item: ItemIdx, k: usize) -> Vec<Scored> {
+        self.model.similar_items(item, k)
+    }
+
+    fn because(&self, history: &History, item: ItemIdx) -> Reason {
+        self.model.because(history, item)
+    }
+
+    fn save(&self) -> qhatu_models::TensorFile {
+        self.model.save()
+    }
+}
+
+/// Six items of the shop. In each visit one is put into the cart, another one looked at, and the first is bought.
+struct Visits {
+    told: Arc<Mutex<Option<Told>>>,
+}
+
+impl Visits {
+    const ITEMS: u32 = 6;
+
+    fn vocabulary() -> Arc<Vocabulary> {
+        let names = (1..=Self::ITEMS).map(|item| ItemId::new(format!("P{item:03}")).unwrap());
+        Arc::new(Vocabulary::new(names))
+    }
+
+    fn model() -> sasrec::SasRec {
+        let journey = |visit: u32| {
+            let (wanted, other) = (1 + visit % 6, 1 + (visit % 6 + 1 + visit / 6 % 5) % 6);
+            let steps = [
+                (EventKind::AddToCart, wanted),
+                (EventKind::View, other),
+                (EventKind::Purchase, wanted),
+                (EventKind::View, 1 + visit / 3 % 6),
+            ];
+            let deed = |(minute, (kind, item)): (i64, (EventKind, u32))| {
+                let time = i64::from(visit) * 86_400_000 + minute * 60_000;
+                Deed { time, item: ItemIdx(item), order: 0, kind }
+            };
+            Journey { user: None, deeds: (0..).zip(steps).map(deed).collect() }
+        };
+        let line = Purchase { time: 0, user: 0, order: 0, item: ItemIdx(1) };
+        let data = Interactions::from_purchases(Self::vocabulary(), &[line], 200 * 86_400_000);
+        let data = data.with_journeys(Arc::new((0..180).map(journey).collect()));
+        let mut config = sasrec::Config {
+            hidden_size: 16,
+            intermediate_size: 16,
+            hidden_dropout_prob: 0.0,
+            item_dropout_prob: 0.0,
+            learning_rate: 1e-2,
+            warmup_steps: 5,
+            ema_decay: 0.5,
+            batch_size: 16,
+            epochs: 8,
+            refit: false,
+            recency_half_life_days: 0.0,
+            trend: false,
+            steps: Steps::Items,
+            ..sasrec::Config::default()
+        };
+        config.inputs.event_kind = true;
+        sasrec::SasRec::fit(&data, &config, 1).unwrap()
+    }
+}
+
+impl ModelSource for Visits {
+    fn current(&self, alias: &str) -> Result<Option<String>, ServeError> {
+        Ok((alias == "champion").then(|| "visits@1".to_owned()))
+    }
+
+    fn load(&self, _: &str) -> Result<LoadedModel, ServeError> {
+        let recommender = Box::new(Recording { model: Self::model(), told: Arc::clone(&self.told) });
+        Ok(LoadedModel { version: "visits@1".to_owned(), vocabulary: Self::vocabulary(), recommender })
+    }
+}
+
+/// A server that knows nothing but what it is sent, and what its model was told last.
+fn visits() -> (Shop, Arc<Mutex<Option<Told>>>) {
+    let (parts, documents, shop) = parts();
+    let told = Arc::default();
+    let models = Box::new(Visits { told: Arc::clone(&told) });
+    let parts = Parts { log: Arc::new(MemoryLog::default()), models, ..parts };
+    let engine = Engine::open(parts, config()).unwrap();
+    engine.wait().unwrap();
+    engine.put_items(&shop.items).unwrap();
+    (Shop { router: router(Arc::clone(&engine), config()).unwrap(), engine, documents }, told)
+}
+
+#[test]
+fn what_was_looked_at_and_what_lies_in_the_cart_are_different_things_to_a_model_that_reads_acts() {
+    let (shop, told) = visits();
+    let acts = || told.lock().unwrap().as_ref().unwrap().acts.clone();
+    shop.post("/v1/events", view("e-1", "s-1", "P003"));
+    let viewed = shop.get("/v1/recommendations?session_id=s-1");
+    assert_eq!((viewed["model_version"].as_str(), acts()), (Some("visits@1"), vec![Act::Viewed]));
+    let scores = |answer: &Value| -> Vec<Value> {
+        answer["items"].as_array().unwrap().iter().map(|item| item["score"].clone()).collect()
+    };
+    let mut cart = view("e-2", "s-2", "P003");
+    cart["kind"] = json!("add_to_cart");
+    shop.post("/v1/events", cart);
+    let carted = shop.get("/v1/recommendations?session_id=s-2");
+    assert_eq!((ids(&carted)[0].as_str(), acts()), ("P003", vec![Act::Carted]));
+    assert_ne!(scores(&carted), scores(&viewed));
+    // One more look changes the list, and what lies in the cart stays first.
+    shop.post("/v1/events", view("e-3", "s-2", "P005"));
+    let looked = shop.get("/v1/recommendations?session_id=s-2");
+    assert_eq!((ids(&looked)[0].as_str(), acts()), ("P003", vec![Act::Carted, Act::Viewed]));
+    assert_ne!(scores(&carted), scores(&looked));
+    // What the request says of the page and the cart counts as if an event had said it, but once.
+    shop.list("session_id=s-2&item_id=P005");
+    assert_eq!(acts(), [Act::Carted, Act::Viewed]);
+    shop.post(
+        "/v1/recommendations",
+        json!({"session_id": "s-2", "item_id": "P002", "cart": ["P003", "P001"]}),
+    );
+    assert_eq!(acts(), [Act::Carted, Act::Viewed, Act::Carted, Act::Viewed]);
+    let mut emptied = view("e-4", "s-2", "P003");
+    emptied["kind"] = json!("remove_from_cart");
+    shop.post("/v1/events", emptied);
+    assert_ne!(shop.list("session_id=s-2")[0], "P003");
+    assert_eq!(acts(), [Act::Viewed]);
+}
+
+/// Training is held against the same file.
+#[test]
+fn the_server_tells_what_training_was_told() {
+    let (shop, told) = visits();
+    let mut lines: Vec<Event> = include_str!("../../../tests/journeys/events.jsonl")
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    // Events come in any order.
+    lines.reverse();
+    shop.post("/v1/events", json!({ "events": lines }));
+    let wanted: Value = serde_json::from_str(include_str!("../../../tests/journeys/told.json")).unwrap();
+    for (key, query) in [("users", "user_id"), ("visits", "session_id")] {
+        for (who, wanted) in wanted[key].as_object().unwrap() {
+            shop.list(&format!("{query}={who}"));
+            let told = told.lock().unwrap().clone().unwrap();
+            let steps = (0..told.len()).map(|place| {
+                json!([format!("P{:03}", told.items[place].0), told.acts[place], told.times[place]])
+            });
+            assert_eq!(&Value::Array(steps.collect()), wanted, "{who}");
+        }
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use qhatu_eval::text_table;
 use qhatu_schema::LimaDay;
-use qhatu_train::{ShopData, Split};
+use qhatu_train::Split;
 
 use crate::fault::Fault;
 use crate::shop::{CODE_VERSION, Shop, say};
@@ -54,10 +54,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Fault> {
     let mut shop = Shop::open(&args.dir)?;
     set(args, &mut shop.project.config.train);
     let lake = shop.lake()?;
-    let data = match args.until {
-        Some(day) => ShopData::from_lake_before(&lake, day)?,
-        None => ShopData::from_lake(&lake)?,
-    };
+    let data = shop.read(&lake, args.until)?;
     // What the catalogue holds today was not for sale then.
     let data = shop.with_sides(data, args.until.is_none())?;
     let config = &shop.project.config.train;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use qhatu_features::Declarations;
 use qhatu_registry::Registry;
-use qhatu_schema::{Currency, ItemId, Money};
+use qhatu_schema::{Currency, ItemId, LimaDay, Money};
 use qhatu_store::{Catalogue, Documents, EventLog, Lake, Paths, open_documents, open_event_log};
 use qhatu_text::{LatentSemantics, TextEncoder};
-use qhatu_train::{ItemSide, Place, ShopData, TrainError};
+use qhatu_train::{ItemSide, Place, ShopData, TrainError, Wanted};
 
 use crate::config::Project;
 use crate::fault::Fault;
@@ -54,7 +54,13 @@ impl Shop {
     }
 
     pub(crate) fn data(&self) -> Result<ShopData, Fault> {
-        self.with_sides(ShopData::from_lake(&self.lake()?)?, true)
+        self.with_sides(self.read(&self.lake()?, None)?, true)
+    }
+
+    /// What the lake has, up to a day, with all that shoppers and visits did where a model that is to be fitted reads it.
+    pub(crate) fn read(&self, lake: &Lake, before: Option<LimaDay>) -> Result<ShopData, Fault> {
+        let acts = self.project.config.train.inputs().event_kind;
+        Ok(ShopData::read(lake, Wanted { before, acts })?)
     }
 
     /// The folder of the text model by which a model that is to be fitted reads titles, if there is one.

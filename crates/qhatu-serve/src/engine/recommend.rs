@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use qhatu_models::mmr::mmr;
-use qhatu_models::{History, Reason, Scored};
+use qhatu_models::{Act, History, Reason, Scored, Told};
 use qhatu_schema::{Department, EventKind, ItemId, ItemIdx, Money, SessionId, Timestamp, UserId};
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
@@ -204,6 +204,8 @@ struct Context<'a> {
     bought: FxHashMap<ItemNo, Bought>,
     evidence: Vec<&'a Move>,
     at_hand: Vec<ItemNo>,
+    /// How many of these the page shows; the others lie in the cart.
+    on_page: usize,
     department: Option<Department>,
     now: i64,
     k: usize,
@@ -261,13 +263,15 @@ impl Engine {
         let model = self.model_for(&request)?;
         let shopper = self.live.shopper(request.user_id.as_ref(), request.session_id.as_ref());
         let bought = shopper.bought();
+        let on_page = self.live.numbers(request.item_id.iter());
         let context = Context {
             live: &self.live,
             shelf: self.live.shelf(),
             evidence: shopper.evidence(&bought),
             shopper: &shopper,
             bought,
-            at_hand: self.live.numbers(request.item_id.iter().chain(&request.cart)),
+            on_page: on_page.len(),
+            at_hand: on_page.into_iter().chain(self.live.numbers(request.cart.iter())).collect(),
             department: self.department(&request)?,
             now: self.now().millis(),
             k,
@@ -424,11 +428,13 @@ fn from_model(context: &Context, sieve: &Sieve) -> Vec<Candidate> {
         times.push(context.now);
     }
     let placed = context.department.is_some() && model.recommender.asks_department();
-    if items.is_empty() && !placed {
+    let told = model.recommender.reads_acts().then(|| told(context, model));
+    if items.is_empty() && !placed && told.as_ref().is_none_or(Told::is_empty) {
         return Vec::new();
     }
     let now = context.now.max(times.last().copied().unwrap_or(context.now));
     let history = History::bought(&items, &times, now).in_department(context.department);
+    let history = History { told: told.as_ref(), ..history };
     let barred = |idx: ItemIdx| !model.number(idx).is_some_and(|number| sieve.passes(number));
     let best = model.recommender.recommend_because(&history, context.pool(), &barred);
     // A score of exactly zero says that nothing is known of the item.
@@ -439,6 +445,25 @@ fn from_model(context: &Context, sieve: &Sieve) -> Vec<Candidate> {
         Some(Candidate { number, score: scored.score, source: "model", why })
     };
     best.into_iter().take_while(known).filter_map(candidate).collect()
+}
+
+/// What a model that reads acts is told: what the shopper did, then what lies in the cart and what is looked at now, as far
+/// as no event told of it.
+fn told(context: &Context, model: &LiveModel) -> Told {
+    let mut told = context.shopper.told(|number| model.idx(number));
+    let now = context.now.max(told.times.last().copied().unwrap_or(context.now));
+    let (page, cart) = context.at_hand.split_at(context.on_page);
+    for item in cart.iter().filter_map(|&number| model.idx(number)) {
+        if !told.in_cart(item) {
+            told.push(item, now, Act::Carted);
+        }
+    }
+    for item in page.iter().filter_map(|&number| model.idx(number)) {
+        if !told.ends_with(item, Act::Viewed) {
+            told.push(item, now, Act::Viewed);
+        }
+    }
+    told
 }
 
 fn because(context: &Context, model: &LiveModel, reason: Reason, number: ItemNo) -> Why {

@@ -4,7 +4,8 @@
 use std::hash::{BuildHasher, Hash};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use qhatu_schema::{Event, EventId, EventKind, Money, OrderId};
+use qhatu_models::{Deed, OrderKey, Told};
+use qhatu_schema::{Event, EventId, EventKind, ItemIdx, Money, OrderId};
 use rustc_hash::{FxBuildHasher, FxHashMap};
 use serde::{Deserialize, Serialize};
 
@@ -153,6 +154,18 @@ impl Shopper {
         }
         evidence.reverse();
         evidence
+    }
+
+    /// What a model that reads acts is told: every move on an item that it knows. What was given back was wanted once, as
+    /// in training.
+    pub(crate) fn told(&self, idx: impl Fn(ItemNo) -> Option<ItemIdx>) -> Told {
+        let mut deeds: Vec<Deed<OrderKey>> = Vec::with_capacity(self.moves.len());
+        for step in self.moves.iter().filter(|step| !step.refund) {
+            let Some(item) = idx(step.item) else { continue };
+            let (time, kind) = (step.time, step.kind);
+            deeds.push(Deed { time, item, order: OrderKey::of(step.order_id.as_ref(), time), kind });
+        }
+        Told::of(&deeds)
     }
 
     /// The time of the latest move.
