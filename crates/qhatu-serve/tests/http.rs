@@ -14,8 +14,8 @@ use http_body_util::BodyExt;
 use qhatu_models::department_popularity::{Config, DepartmentPopularity};
 use qhatu_models::sequence::Steps;
 use qhatu_models::{
-    Act, Deed, History, Interactions, Journey, Purchase, Reason, Recommender, Scored, Told, Vocabulary,
-    sasrec,
+    Act, Barred, Deed, History, Interactions, Journey, Purchase, Reason, Recommender, Scored, Told,
+    Vocabulary, sasrec,
 };
 use qhatu_schema::{Department, Event, EventKind, ItemId, ItemIdx};
 use qhatu_serve::{
@@ -149,7 +149,7 @@ impl Recommender for Recording {
         self.model.score(history, scores);
     }
 
-    fn recommend(&self, history: &History, k: usize, barred: &dyn Fn(ItemIdx) -> bool) -> Vec<Scored> {
+    fn recommend(&self, history: &History, k: usize, barred: Barred) -> Vec<Scored> {
         *self.told.lock().unwrap() = history.told.cloned();
         self.model.recommend(history, k, barred)
     }

@@ -168,7 +168,7 @@ fn training_is_told_what_the_server_tells() {
     };
     assert_eq!(wanted.users.len(), 3);
     for (user, told) in &wanted.users {
-        assert_eq!(of(Some(user)), [told.clone()], "{user}");
+        assert_eq!(of(Some(user)), std::slice::from_ref(told), "{user}");
     }
     let visits = of(None);
     assert!(visits.len() == 2 && wanted.visits.values().all(|told| visits.contains(told)));
