@@ -43,7 +43,7 @@ use self::training::Lessons;
 use crate::error::{ModelError, misfit};
 use crate::interactions::Interactions;
 use crate::own_frequency::bought_before;
-use crate::recommender::{self, History, Reason, Recommender, Scored};
+use crate::recommender::{self, Barred, History, Reason, Recommender, Scored, top_k};
 use crate::trees::{BoostingConfig, Columns, Growth, Lesson, Objective, TreeEnsemble, fit_boosting};
 
 /// The name in settings and files.
@@ -232,6 +232,38 @@ impl LambdaMart {
         Candidates::new(history, &self.parts, &self.items, self.config.retrieve)
     }
 
+    /// The scores of all items: candidates from 1 on, below 0 the others as they sell.
+    fn put_scores(&self, candidates: &Candidates, scores: &mut [f32]) {
+        recommender::clear(scores, self.catalogue_size());
+        for (item, score) in scores.iter_mut().enumerate().skip(1) {
+            *score = self.items.sales.share(ItemIdx(item as u32)) - 1.0;
+        }
+        let margins = self.margins(candidates);
+        let lowest = margins.iter().copied().fold(f32::INFINITY, f32::min);
+        for (item, margin) in candidates.items.iter().zip(margins) {
+            scores[item.row()] = 1.0 + (margin - lowest);
+        }
+    }
+
+    /// Why each item is in the list; each part is asked once for all of which it speaks.
+    fn reasons(&self, history: &History, candidates: &Candidates, items: &[ItemIdx]) -> Vec<Reason> {
+        let mut reasons: Vec<Reason> =
+            items.iter().map(|item| bought_before(history, *item).unwrap_or(Reason::Popular)).collect();
+        let speaks = |(item, reason): (&ItemIdx, &Reason)| match reason {
+            Reason::Popular => candidates.best_part(*item, self.parts.len()),
+            _ => None,
+        };
+        let speakers: Vec<Option<usize>> = items.iter().zip(&reasons).map(speaks).collect();
+        for (number, part) in self.parts.iter().enumerate() {
+            let places: Vec<usize> =
+                (0..items.len()).filter(|place| speakers[*place] == Some(number)).collect();
+            let own: Vec<ItemIdx> = places.iter().map(|place| items[*place]).collect();
+            let said = part.because_each(history, &own);
+            places.into_iter().zip(said).for_each(|(place, reason)| reasons[place] = reason);
+        }
+        reasons
+    }
+
     /// What sorts the candidates.
     fn margins(&self, candidates: &Candidates) -> Vec<f32> {
         let fused = || candidates.fused_ranks(self.parts.len());
@@ -278,16 +310,7 @@ impl Recommender for LambdaMart {
     }
 
     fn score(&self, history: &History, scores: &mut [f32]) {
-        recommender::clear(scores, self.catalogue_size());
-        for (item, score) in scores.iter_mut().enumerate().skip(1) {
-            *score = self.items.sales.share(ItemIdx(item as u32)) - 1.0;
-        }
-        let candidates = self.candidates(history);
-        let margins = self.margins(&candidates);
-        let lowest = margins.iter().copied().fold(f32::INFINITY, f32::min);
-        for (item, margin) in candidates.items.iter().zip(margins) {
-            scores[item.row()] = 1.0 + (margin - lowest);
-        }
+        self.put_scores(&self.candidates(history), scores);
     }
 
     fn similar_items(&self, item: ItemIdx, k: usize) -> Vec<Scored> {
@@ -301,15 +324,16 @@ impl Recommender for LambdaMart {
 
     /// What was bought before is bought again; of what was not, the part speaks in whose list it stands highest.
     fn because_each(&self, history: &History, items: &[ItemIdx]) -> Vec<Reason> {
+        self.reasons(history, &self.candidates(history), items)
+    }
+
+    fn recommend_because(&self, history: &History, k: usize, barred: Barred) -> Vec<(Scored, Reason)> {
         let candidates = self.candidates(history);
-        let reason = |item: &ItemIdx| {
-            let own = bought_before(history, *item);
-            own.unwrap_or_else(|| match candidates.best_part(*item, self.parts.len()) {
-                Some(part) => self.parts[part].because(history, *item),
-                None => Reason::Popular,
-            })
-        };
-        items.iter().map(reason).collect()
+        let mut scores = vec![0.0; self.catalogue_size() + 1];
+        self.put_scores(&candidates, &mut scores);
+        let list = top_k(&scores, k, barred);
+        let items: Vec<ItemIdx> = list.iter().map(|scored| scored.item).collect();
+        list.into_iter().zip(self.reasons(history, &candidates, &items)).collect()
     }
 
     fn save(&self) -> TensorFile {
