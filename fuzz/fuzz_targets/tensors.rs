@@ -6,7 +6,7 @@
 use libfuzzer_sys::fuzz_target;
 use qhatu_models::propensity::Propensity;
 use qhatu_models::trees::Columns;
-use qhatu_models::{History, TensorFile, load_model, top_k};
+use qhatu_models::{Act, History, TensorFile, Told, load_model, top_k};
 use qhatu_schema::{Department, ItemIdx};
 
 /// A catalogue larger than this is not scored here: a header may say so in a few bytes.
@@ -50,6 +50,11 @@ fuzz_target!(|bytes: &[u8]| {
         model.because(&history, scored.item);
     }
     model.recommend_because(&history, 5, &|item| item.0 == 2);
+    let mut told = Told::default();
+    for (place, act) in Act::ALL.into_iter().cycle().take(items.len()).enumerate() {
+        told.push(items[place], times[place], act);
+    }
+    model.recommend_because(&History { told: Some(&told), ..history }, 5, &|item| item.0 == 2);
     model.similar_items(ItemIdx(1), 5);
     load_model(&model.save()).expect("what a model saves is a model");
 });

@@ -259,10 +259,12 @@ pub(crate) fn run(root: &Path, name: &str) -> Result<(), String> {
     if chosen.iter().any(|bench| bench.name != "engines") {
         process::run(root, "cargo", &["build", "--release", "--locked", "-p", "qhatu"])?;
     }
+    // What stands here now is measured, whatever is committed meanwhile, and results that are kept change nothing.
+    let commit = commit(root)?;
     let failed: Vec<String> = chosen
         .iter()
         .filter_map(|bench| {
-            let fault = run_one(root, bench).err()?;
+            let fault = run_one(root, bench, &commit).err()?;
             eprintln!("== bench {}: {fault}", bench.name);
             Some(format!("{}: {fault}", bench.name))
         })
@@ -271,13 +273,11 @@ pub(crate) fn run(root: &Path, name: &str) -> Result<(), String> {
     if failed.is_empty() { Ok(()) } else { Err(format!("not run to the end: {}", failed.join("; "))) }
 }
 
-fn run_one(root: &Path, bench: &Bench) -> Result<(), String> {
+fn run_one(root: &Path, bench: &Bench, commit: &str) -> Result<(), String> {
     eprintln!("== bench {}: {}", bench.name, bench.about);
-    // What is built now is measured, whatever is committed meanwhile.
-    let commit = commit(root)?;
     let rows = (bench.run)(root)?;
     print_rows(&rows);
-    keep(root, bench, commit, rows)
+    keep(root, bench, commit.to_owned(), rows)
 }
 
 /// The commit that stands here, with `-dirty` behind it where files were changed since.

@@ -225,8 +225,12 @@ impl Recommender for DepartmentPopularity {
         top_k(&self.country, k, |other| other == item)
     }
 
-    /// The department, where it buys the item at least as much as the country does.
+    /// The department, where it buys the item at least as much as the country does; where nothing fades, nothing is said of
+    /// these days.
     fn because(&self, history: &History, item: ItemIdx) -> Reason {
+        if self.config.half_life_days <= 0.0 {
+            return Reason::Popular;
+        }
         match (self.sales(history), self.country.get(item.row())) {
             (Some((department, sales)), Some(share)) if sales.of(item) > 0.0 => {
                 let own = sales.of(item) / sales.sum >= *share;

@@ -163,9 +163,9 @@ impl Interactions {
         self
     }
 
-    /// What a model would have been told of each journey when the data end.
+    /// What trains of each journey: up to the end of the data, and each step with what was known then.
     pub fn told(&self) -> impl Iterator<Item = Told> + '_ {
-        self.journeys.iter().map(|journey| journey.told_before(self.until))
+        self.journeys.iter().map(|journey| journey.along_before(self.until))
     }
 
     /// The same with where shoppers live, by their number.

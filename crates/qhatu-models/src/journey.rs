@@ -6,7 +6,8 @@
 //!   for it was wanted once.
 //! * A view or a cart that repeats the step before it is none, nor is a line that repeats within its order.
 //!
-//! So a history grows at its end, but for carts that are taken away.
+//! So a history grows at its end, but for carts that are taken away. What trains steps along it keeps those
+//! ([`Told::along`]): they stood there at the time, and no step may know what came later.
 
 use std::hash::Hash;
 
@@ -56,6 +57,12 @@ pub struct Journey {
 }
 
 impl Journey {
+    /// What trains before `until`, in milliseconds: see [`Told::along`].
+    pub fn along_before(&self, until: i64) -> Told {
+        let end = self.deeds.partition_point(|deed| deed.time < until);
+        Told::along(&self.deeds[..end])
+    }
+
     /// What a model would have been told just before `until`, in milliseconds.
     pub fn told_before(&self, until: i64) -> Told {
         let end = self.deeds.partition_point(|deed| deed.time < until);
@@ -77,10 +84,20 @@ pub struct Told {
 impl Told {
     /// Of deeds, oldest first.
     pub fn of<O: Copy + Eq + Hash>(deeds: &[Deed<O>]) -> Self {
+        Self::chosen(deeds.iter().zip(staying(deeds)).filter(|(_, stays)| *stays).map(|(deed, _)| deed))
+    }
+
+    /// The same with what was taken out of the cart in its place: what was told at each moment on the way, as far as one list
+    /// can say it.
+    pub fn along<O: Copy + Eq + Hash>(deeds: &[Deed<O>]) -> Self {
+        Self::chosen(deeds.iter())
+    }
+
+    fn chosen<'a, O: Copy + Eq + Hash + 'a>(deeds: impl Iterator<Item = &'a Deed<O>>) -> Self {
         let mut own = Self::default();
         let mut lines = FxHashSet::default();
-        for (deed, stays) in deeds.iter().zip(staying(deeds)) {
-            let Some(act) = Act::of(deed.kind).filter(|_| stays) else { continue };
+        for deed in deeds {
+            let Some(act) = Act::of(deed.kind) else { continue };
             let repeats = match act {
                 Act::Bought => !lines.insert((deed.order, deed.item)),
                 act => own.ends_with(deed.item, act),
@@ -202,6 +219,18 @@ mod tests {
         assert_eq!(said(&told), "v1 c1 v1 v2 c3 p1 p3 p1 v1");
         assert_eq!(told.times[5..7], [9 * 60_000, 11 * 60_000]);
         assert_eq!(said(&Told::of(&deeds("s1 v1 s2"))), "v1");
+    }
+
+    #[test]
+    fn no_step_on_the_way_knows_that_a_cart_was_emptied_later() {
+        let all = deeds(ANA);
+        let along = Told::along(&all);
+        assert_eq!(said(&along), "v1 c1 v1 v2 c2 v2 c3 p1 p3 p1 c1 v1");
+        for end in 0..all.len() {
+            let then = Told::along(&all[..end]);
+            assert_eq!(then.items, along.items[..then.len()]);
+            assert_eq!(then.acts, along.acts[..then.len()]);
+        }
     }
 
     #[test]

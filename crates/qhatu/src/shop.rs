@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use qhatu_features::Declarations;
+use qhatu_models::{Recommender, saved};
 use qhatu_registry::Registry;
 use qhatu_schema::{Currency, ItemId, LimaDay, Money};
 use qhatu_store::{Catalogue, Documents, EventLog, Lake, Paths, open_documents, open_event_log};
@@ -57,10 +58,22 @@ impl Shop {
         self.with_sides(self.read(&self.lake()?, None)?, true)
     }
 
-    /// What the lake has, up to a day, with all that shoppers and visits did where a model that is to be fitted reads it.
+    /// What the lake has, up to a day, with all that shoppers and visits did where a model that is to be fitted, or the
+    /// champion, reads it.
     pub(crate) fn read(&self, lake: &Lake, before: Option<LimaDay>) -> Result<ShopData, Fault> {
-        let acts = self.project.config.train.inputs().event_kind;
+        let champion = self.champion();
+        let judged = champion.is_some_and(|champion| champion.reads_acts());
+        let acts = judged || self.project.config.train.inputs().event_kind;
         Ok(ShopData::read(lake, Wanted { before, acts })?)
+    }
+
+    /// The model that serves, if it can be read: it is judged beside those that are to be fitted, with all that it reads.
+    fn champion(&self) -> Option<Box<dyn Recommender>> {
+        let registry = self.registry();
+        let version = registry.alias(&self.project.config.registry.model, "champion").ok()??;
+        let artifact = registry.open(&version).ok()?;
+        let read = saved::from_files(|name| artifact.files.get(name).map(Vec::as_slice));
+        read.ok().map(|(_, model)| model)
     }
 
     /// The folder of the text model by which a model that is to be fitted reads titles, if there is one.
@@ -77,8 +90,11 @@ impl Shop {
     pub(crate) fn with_sides(&self, data: ShopData, cold: bool) -> Result<ShopData, Fault> {
         let config = &self.project.config.train;
         let (wanted, folder) = (config.inputs(), &config.text_neighbours.model);
-        let data =
-            if config.reads_departments() { data.with_departments(&self.catalogue().users()?) } else { data };
+        let asks = || self.champion().is_some_and(|champion| champion.asks_department());
+        let data = match config.reads_departments() || asks() {
+            true => data.with_departments(&self.catalogue().users()?),
+            false => data,
+        };
         let reads_titles = config.reads_titles();
         if reads_titles && folder.is_empty() {
             return Err(TrainError::NoItemVectors.into());

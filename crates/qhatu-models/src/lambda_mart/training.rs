@@ -129,6 +129,10 @@ impl<'a> Lists<'a> {
     }
 
     fn answered(&self, shown: &Shown, data: &Interactions, asking: &Asking) -> Option<Answered> {
+        // What a visit did before it was shown a list is not known here, and is in the server.
+        if shown.user.is_none() && asking.parts.iter().any(|part| part.reads_acts()) {
+            return None;
+        }
         let sequence =
             shown.user.and_then(|user| self.places.get(&user)).map(|place| &data.sequences[*place]);
         let (items, times) = sequence.map_or((&[][..], &[][..]), |sequence| {

@@ -99,7 +99,7 @@ struct Lesson {
     examples: Vec<Example>,
     trend: Trend,
     until: i64,
-    /// The items, from item 1, that nobody bought, or did anything with where acts are read.
+    /// The items, from item 1, that are in no example: nobody bought them, or, where acts are read, did more than look once.
     cold: Vec<bool>,
     augmenter: Option<Augmenter>,
 }
@@ -167,12 +167,14 @@ pub(super) fn train(
     };
     let start = data.until.saturating_sub((learning.validation_days * DAY_MS) as i64);
     let asked = asked(data, start, settings);
-    let mut trained =
-        trainer.begin(&parameters, State { refit: asked.len() < FEWEST_TO_VALIDATE, ..State::default() });
+    let early = (asked.len() >= FEWEST_TO_VALIDATE).then(|| Lesson::new(&data.before(start), settings));
+    // Where acts are read, somebody may be asked of whom nothing lies before the period.
+    let early = early.transpose()?.filter(|lesson| lesson.examples.len() >= FEWEST_TO_VALIDATE);
+    let too_few = early.is_none();
+    let mut trained = trainer.begin(&parameters, State { refit: too_few, ..State::default() });
     let checkpoint = Checkpoint::new(context.checkpoint, data, settings, seed);
     checkpoint.load(&mut trained)?;
-    if !trained.state.refit {
-        let lesson = Lesson::new(&data.before(start), settings)?;
+    if let Some(lesson) = early.filter(|_| !trained.state.refit) {
         while !trainer.is_over(&trained.state) {
             trainer.epoch(&lesson, &mut trained, context)?;
             let found = trainer.validate(&asked, &lesson, &trained.averaged());

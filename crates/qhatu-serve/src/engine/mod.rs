@@ -365,11 +365,10 @@ impl Engine {
     /// When there is none or the store cannot be written.
     pub fn delete_user(&self, id: &UserId) -> Result<(), ServeError> {
         let _in_turn = self.writing_users.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.catalogue.delete_user(id)? {
-            return Err(ServeError::not_found("user", id.as_str()));
-        }
+        let was_there = self.catalogue.delete_user(id)?;
+        // Whoever took it out of the store, nothing of it is known here any more.
         self.live.remove_user(id);
-        Ok(())
+        if was_there { Ok(()) } else { Err(ServeError::not_found("user", id.as_str())) }
     }
 
     /// Looks at the registry now; blocks until what is new is warm.

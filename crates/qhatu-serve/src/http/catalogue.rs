@@ -359,7 +359,7 @@ pub(crate) async fn put_users(
 
 /// Delete a shopper's record
 ///
-/// The record alone; the events stay in the log.
+/// The record alone; the events stay in the log, and answers given before stay as long as answers are kept.
 #[utoipa::path(
     delete, path = "/v1/users/{user_id}", tag = "Shoppers",
     params(("user_id" = String, Path, description = "The shop's code")),

@@ -20,7 +20,7 @@ pub(crate) struct Args {
     /// The folder of the model.
     #[arg(long, required_unless_present = "dir")]
     model: Option<PathBuf>,
-    /// The shop project whose registry has the model; the newest version answers.
+    /// The shop project whose registry has the model; the champion answers.
     #[arg(long)]
     dir: Option<PathBuf>,
     /// Columns of numbers that only name something, as when fitting.

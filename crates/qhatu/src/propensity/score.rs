@@ -27,7 +27,7 @@ pub(crate) struct Args {
     /// The folder of the model.
     #[arg(long, required_unless_present = "dir")]
     model: Option<PathBuf>,
-    /// The shop project whose registry has the model; the newest version scores.
+    /// The shop project whose registry has the model; the champion scores.
     #[arg(long)]
     dir: Option<PathBuf>,
     /// Columns of numbers that only name something, as when fitting.

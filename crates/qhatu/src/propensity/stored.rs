@@ -92,7 +92,7 @@ fn register(
     Ok(registry.register(MODEL, new, &files, Timestamp::now())?)
 }
 
-/// Reads a model from a folder, or the champion of a shop's registry; where there is none yet, the newest version.
+/// Reads a model from a folder, or the champion of a shop's registry.
 pub(super) fn open(place: &Place) -> Result<Scorer, Fault> {
     if let Some(folder) = place.out {
         let mut files = BTreeMap::new();
@@ -104,10 +104,16 @@ pub(super) fn open(place: &Place) -> Result<Scorer, Fault> {
     }
     let shop = Shop::open(place.dir.unwrap_or(Path::new(".")))?;
     let registry = shop.registry();
-    let champion = registry.alias(MODEL, gate::CHAMPION)?;
-    let version = champion.or(registry.versions(MODEL)?.pop()).ok_or_else(|| {
-        Fault::Said("there is no propensity model yet; `qhatu propensity fit --dir` makes one".to_owned())
-    })?;
+    let Some(version) = registry.alias(MODEL, gate::CHAMPION)? else {
+        let words = match registry.versions(MODEL)?.is_empty() {
+            true => "there is no propensity model yet; `qhatu propensity fit --dir` makes one",
+            false => {
+                "no propensity model passed the gate yet; `qhatu propensity fit --dir … --past-gate` makes one champion \
+                 all the same"
+            }
+        };
+        return Err(Fault::Said(words.to_owned()));
+    };
     let artifact = registry.open(&version)?;
     Ok(Scorer::from_files(|name| artifact.files.get(name).map(Vec::as_slice))?)
 }

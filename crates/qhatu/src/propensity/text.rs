@@ -15,7 +15,13 @@ use crate::progress::Stage;
 #[derive(Debug, clap::Args)]
 pub(super) struct TextArgs {
     /// Columns of texts that a text model reads, with commas between.
-    #[arg(long = "text", value_name = "COLUMN", value_delimiter = ',', requires = "text_model")]
+    #[arg(
+        long = "text",
+        value_name = "COLUMN",
+        value_delimiter = ',',
+        requires = "text_model",
+        conflicts_with = "shoppers"
+    )]
     pub(super) columns: Vec<String>,
     /// The folder of that text model (see `qhatu text`).
     #[arg(long, value_name = "FOLDER", requires = "columns")]
