@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use qhatu_features::Declarations;
-use qhatu_models::{Recommender, saved};
+use qhatu_models::saved;
 use qhatu_registry::Registry;
 use qhatu_schema::{Currency, ItemId, LimaDay, Money};
 use qhatu_store::{Catalogue, Documents, EventLog, Lake, Paths, open_documents, open_event_log};
@@ -24,6 +24,14 @@ pub(crate) struct Shop {
     pub(crate) paths: Paths,
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) documents: Arc<dyn Documents>,
+    champion: OnceLock<Asks>,
+}
+
+/// What a model wants to be told beside what was bought.
+#[derive(Debug, Clone, Copy, Default)]
+struct Asks {
+    acts: bool,
+    department: bool,
 }
 
 impl Shop {
@@ -33,7 +41,7 @@ impl Shop {
         let paths = project.paths();
         let log = open_event_log(&paths.log_dir())?;
         let documents = open_documents(&paths.metadata_dir())?;
-        Ok(Self { project, paths, log, documents })
+        Ok(Self { project, paths, log, documents, champion: OnceLock::new() })
     }
 
     pub(crate) fn catalogue(&self) -> Catalogue {
@@ -61,19 +69,22 @@ impl Shop {
     /// What the lake has, up to a day, with all that shoppers and visits did where a model that is to be fitted, or the
     /// champion, reads it.
     pub(crate) fn read(&self, lake: &Lake, before: Option<LimaDay>) -> Result<ShopData, Fault> {
-        let champion = self.champion();
-        let judged = champion.is_some_and(|champion| champion.reads_acts());
-        let acts = judged || self.project.config.train.inputs().event_kind;
+        let acts = self.project.config.train.inputs().event_kind || self.champion_asks().acts;
         Ok(ShopData::read(lake, Wanted { before, acts })?)
     }
 
-    /// The model that serves, if it can be read: it is judged beside those that are to be fitted, with all that it reads.
-    fn champion(&self) -> Option<Box<dyn Recommender>> {
+    /// What the model that serves wants to be told, if it can be read: it is judged beside those that are to be fitted, with
+    /// all that it reads.
+    fn champion_asks(&self) -> Asks {
+        *self.champion.get_or_init(|| self.read_champion().unwrap_or_default())
+    }
+
+    fn read_champion(&self) -> Option<Asks> {
         let registry = self.registry();
         let version = registry.alias(&self.project.config.registry.model, "champion").ok()??;
         let artifact = registry.open(&version).ok()?;
-        let read = saved::from_files(|name| artifact.files.get(name).map(Vec::as_slice));
-        read.ok().map(|(_, model)| model)
+        let (_, model) = saved::from_files(|name| artifact.files.get(name).map(Vec::as_slice)).ok()?;
+        Some(Asks { acts: model.reads_acts(), department: model.asks_department() })
     }
 
     /// The folder of the text model by which a model that is to be fitted reads titles, if there is one.
@@ -90,8 +101,7 @@ impl Shop {
     pub(crate) fn with_sides(&self, data: ShopData, cold: bool) -> Result<ShopData, Fault> {
         let config = &self.project.config.train;
         let (wanted, folder) = (config.inputs(), &config.text_neighbours.model);
-        let asks = || self.champion().is_some_and(|champion| champion.asks_department());
-        let data = match config.reads_departments() || asks() {
+        let data = match config.reads_departments() || self.champion_asks().department {
             true => data.with_departments(&self.catalogue().users()?),
             false => data,
         };

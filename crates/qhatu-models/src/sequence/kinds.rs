@@ -423,6 +423,19 @@ mod tests {
         }
     }
 
+    /// All that is known lies within the days that would choose the epochs, and many could be asked there.
+    #[test]
+    fn where_nothing_lies_before_the_days_that_validate_all_epochs_are_trained() {
+        let data = visits();
+        let fit = |validation_days, epochs| {
+            let config = sasrec::Config { validation_days, refit: true, epochs, ..config() };
+            SasRec::fit(&data, &config, 1).unwrap().save().tensors
+        };
+        // With so few days nobody is asked, and a single epoch is not all.
+        let all = fit(1e-9, 3);
+        assert!(fit(1000.0, 3) == all && fit(1000.0, 1) != all);
+    }
+
     #[test]
     fn the_future_teaches_nothing() {
         let data = visits();

@@ -113,6 +113,25 @@ fn a_worse_model_is_not_promoted() {
 }
 
 #[test]
+fn a_model_that_the_gate_refused_does_not_score() {
+    let shop = Shop::new();
+    let rows = (0..200).map(|row| format!("same,{}\n", row % 3 == 0));
+    let text = rows.fold(String::from("source,bought\n"), |text, row| text + &row);
+    fs::write(shop.dir().join("blind.csv"), text).unwrap();
+    let fit = ["propensity", "fit", "blind.csv", "--target", "bought", "--trees", "5", "--dir", "."];
+    let said = shop.succeed(&fit);
+    assert!(said.contains("propensity 1 is not promoted"), "{said}");
+    let score = ["propensity", "score", "blind.csv", "--dir", "."];
+    let said = shop.fail(&score);
+    assert!(
+        said.contains("no propensity model passed the gate yet") && said.contains("--past-gate"),
+        "{said}"
+    );
+    shop.succeed(&[&fit[..], &["--past-gate"]].concat());
+    assert!(shop.succeed(&score).contains("\"row\":200"));
+}
+
+#[test]
 fn a_shop_learns_which_of_its_own_shoppers_buy_next() {
     let shop = Shop::new();
     let fit = ["propensity", "fit", "--shoppers", "7", "--windows", "5", "--dir", "."];
@@ -270,6 +289,9 @@ fn what_is_wrong_with_texts_is_said() {
     wrong("query", &model, &["--categories", "query"], "named by --categories too");
     wrong("bought", &model, &[], "named by --target too");
     wrong("query", &model, &["--text-width", "0"], "text_width = 0");
+    let shoppers =
+        ["propensity", "fit", "--shoppers", "7", "--dir", ".", "--text", "query", "--text-model", &model];
+    assert_eq!(shop.run(&shoppers).status.code(), Some(2), "shoppers have no column of texts");
     for alone in [["--text", "query"], ["--text-model", &model]] {
         let status = shop.run(&[&fit[..], &alone[..]].concat()).status;
         assert_eq!(status.code(), Some(2), "one is nothing without the other");

@@ -1,6 +1,8 @@
 //! `qhatu train` and `qhatu evaluate`: the same seed, the same bits; an interrupted training goes on; nothing is promoted
 //! that does not beat what is there.
 
+use std::fmt::Write;
+use std::fs;
 use std::time::{Duration, Instant};
 
 use crate::shop::Shop;
@@ -113,4 +115,54 @@ fn evaluate_judges_both_splits_and_earlier_days_and_registers_nothing() {
         let said = shop.fail(words);
         assert!(said.contains(says), "{words:?}: {said}");
     }
+}
+
+/// Visits in which what lies in the cart is bought, whatever was looked at last.
+fn visits() -> String {
+    let mut text = String::new();
+    for user in 0..160 {
+        for visit in 0..3 {
+            let (wanted, other) = ((user * 7 + visit * 5) % 12, (user * 5 + visit * 11 + 3) % 12);
+            let steps = [
+                ("view", other),
+                ("view", wanted),
+                ("add_to_cart", wanted),
+                ("view", other),
+                ("purchase", wanted),
+            ];
+            for (minute, (kind, item)) in steps.into_iter().enumerate() {
+                let day = format!("2026-0{}-{:02}T10:{minute:02}:00Z", 3 + visit, 1 + user % 28);
+                let _ = writeln!(
+                    text,
+                    r#"{{"event_id":"{user}-{visit}-{minute}","time":"{day}","kind":"{kind}","user_id":"visitor{user}","item_id":"cart{item}","order_id":"{user}-{visit}","quantity":1}}"#
+                );
+            }
+        }
+    }
+    text
+}
+
+/// A champion that reads views and carts is told of them when another one is trained that does not.
+#[test]
+fn a_champion_is_judged_with_all_that_it_reads() {
+    let shop = Shop::new();
+    fs::write(shop.dir().join("visits.jsonl"), visits()).unwrap();
+    shop.succeed(&["ingest", "visits.jsonl"]);
+    let train = |acts: bool| {
+        let config = format!(
+            "[train]\nmodels = [\"popularity\", \"recent_popularity\", \"sasrec\"]\nsplit = \"leave_one_out\"\n\
+             bootstrap_samples = 100\n[train.sasrec]\nsteps = \"items\"\nhidden_size = 16\nnum_attention_heads = 2\n\
+             epochs = 8\nlearning_rate = 0.01\nwarmup_steps = 5\nema_decay = 0.5\n[train.sasrec.inputs]\nevent_kind = {acts}\n"
+        );
+        fs::write(shop.dir().join("qhatu.toml"), config).unwrap();
+        shop.succeed(&["train"])
+    };
+    let between = |said: &str, before: &str, behind: &str| -> String {
+        let (_, rest) = said.split_once(before).unwrap_or_else(|| panic!("{before}: {said}"));
+        rest.split_once(behind).unwrap_or_else(|| panic!("{behind}: {said}")).0.to_owned()
+    };
+    let reached =
+        between(&train(true), "(sasrec) is promoted to champion; better: all.ndcg_at_10 ", " against");
+    let said = train(false);
+    assert_eq!(between(&said, " against ", " of champion v1 (sasrec)"), reached, "{said}");
 }
