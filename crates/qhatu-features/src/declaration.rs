@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use qhatu_schema::{EventKind, PurchaseState};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::check;
 use crate::condition::Condition;
@@ -281,6 +282,32 @@ impl Declarations {
             name: name.to_owned(),
             hint: check::nearest(name, self.features.iter().map(|feature| feature.name.as_str())),
         })
+    }
+
+    /// What a feature is, apart from its name and what is said of it: two of the same definition say the same of the same
+    /// events. What its expression uses is part of it.
+    ///
+    /// # Errors
+    /// [`FeatureError::Unknown`].
+    pub fn definition(&self, name: &str) -> Result<String, FeatureError> {
+        Ok(self.defined(self.find(name)?)?.to_string())
+    }
+
+    fn defined(&self, feature: &Feature) -> Result<Value, FeatureError> {
+        let unusable = |fault: serde_json::Error| FeatureError::Unusable { fault: fault.to_string() };
+        let mut said = serde_json::to_value(feature).map_err(unusable)?;
+        if let Some(said) = said.as_object_mut() {
+            let empty = |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+            said.retain(|key, value| {
+                !["name", "aliases", "meaning"].contains(&key.as_str()) && !empty(value)
+            });
+            let mut names = Vec::new();
+            self.expressions.get(&feature.name).into_iter().for_each(|own| own.names(&mut names));
+            for name in names {
+                said.insert(format!("of {name}"), self.defined(self.find(name)?)?);
+            }
+        }
+        Ok(said)
     }
 
     /// The features of one kind of entity, with their expression where they have one.

@@ -3,7 +3,8 @@
 //! ```text
 //! Declarations ── what each feature is (default.toml, a shop's features.toml)
 //! State        ── the fold: apply(&Event) updates every aggregate it touches, row(entity, key, now) reads,
-//!                 rows(columns) reads before each event, table(entity, now) reads them all
+//!                 rows(columns) reads before each event, table(entity, now) reads them all,
+//!                 numbers(reading, …) reads chosen ones for many products of one shopper
 //! Preparation  ── imputing, encoding and scaling (encoder), fitted on training rows alone, kept with the model
 //! ```
 //!
@@ -21,6 +22,7 @@ mod expression;
 mod happening;
 mod plan;
 mod preparation;
+mod reading;
 mod rows;
 mod state;
 
@@ -28,4 +30,5 @@ pub use catalogue::CatalogueEntry;
 pub use condition::Condition;
 pub use declaration::{Aggregate, Attribute, Declarations, Entity, Feature, FeatureError, Of, ValueType};
 pub use preparation::{Preparation, PreparationError, Recipe};
+pub use reading::{Asking, Reading};
 pub use state::{FeatureValue, Row, State};

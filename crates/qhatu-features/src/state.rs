@@ -4,6 +4,7 @@
 //! which hands it events one by one, and the lake, which hands it columns: both end in `Plan::apply`.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use qhatu_schema::{Event, EventColumns, Item, LimaDay, NO_TEXT, Timestamp};
@@ -63,7 +64,12 @@ impl State {
 
     /// Takes many events; what is read afterwards is as if each had been applied.
     pub fn apply_columns(&mut self, events: &EventColumns) {
-        for row in 0..events.rows() {
+        self.apply_rows(events, 0..events.rows());
+    }
+
+    /// The same with some of them.
+    pub fn apply_rows(&mut self, events: &EventColumns, rows: Range<usize>) {
+        for row in rows {
             let shown = events.items.codes_of(row).iter();
             let shown = shown.map(|code| events.items.texts.get(*code as usize));
             self.kept.apply(&self.plans, &Happening::row(events, row), shown);

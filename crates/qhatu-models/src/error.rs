@@ -63,6 +63,12 @@ pub enum ModelError {
         /// The epoch, from 1.
         epoch: u32,
     },
+    /// The shop's features cannot be told.
+    #[error("features of the fold: {fault}")]
+    Fold {
+        /// What is wrong.
+        fault: String,
+    },
     /// The normal equations cannot be solved.
     #[error("the least squares cannot be solved: {0}")]
     Singular(#[from] NotPositiveDefinite),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use qhatu_schema::{Department, ItemId, ItemIdx, UserIdx};
 use rustc_hash::FxHashMap;
 
+use crate::fold::FoldPast;
 use crate::item_sides::ItemSides;
 use crate::journey::{Deed, Journey, Told};
 use crate::shown::Shown;
@@ -111,6 +112,8 @@ pub struct Interactions {
     pub journeys: Arc<Vec<Journey>>,
     /// Where shoppers live, by their number, as far as that is known: as their records say now. Empty where no model asks.
     pub departments: Arc<Vec<Option<Department>>>,
+    /// The shop's features at every moment, for models that are told of them.
+    pub fold: Option<Arc<dyn FoldPast>>,
 }
 
 impl Interactions {
@@ -131,7 +134,7 @@ impl Interactions {
         let by_user = sorted.chunk_by(|a, b| a.user == b.user);
         let sequences = by_user.map(|lines| sequence(lines, start)).collect();
         let (sides, shown, departments, journeys) = Default::default();
-        Self { vocabulary, sequences, until, sides, shown, departments, journeys }
+        Self { vocabulary, sequences, until, sides, shown, departments, journeys, fold: None }
     }
 
     /// The same with what is said of the items.
@@ -175,6 +178,13 @@ impl Interactions {
         self
     }
 
+    /// The same with the shop's features at every moment.
+    #[must_use]
+    pub fn with_fold(mut self, fold: Option<Arc<dyn FoldPast>>) -> Self {
+        self.fold = fold;
+        self
+    }
+
     /// Where a shopper lives, as far as that is known.
     pub fn department(&self, user: UserIdx) -> Option<Department> {
         self.departments.get(user.0 as usize).copied().flatten()
@@ -196,6 +206,7 @@ impl Interactions {
             shown: Arc::clone(&self.shown),
             departments: Arc::clone(&self.departments),
             journeys: Arc::clone(&self.journeys),
+            fold: self.fold.clone(),
         }
     }
 

@@ -31,6 +31,7 @@
 //! Intervals are .017 wide to each side.
 
 mod columns;
+mod fold;
 mod sales;
 mod training;
 
@@ -39,8 +40,10 @@ use qhatu_schema::ItemIdx;
 use serde::{Deserialize, Serialize};
 
 use self::columns::{Candidates, Items, Part, names, width};
+use self::fold::Fold;
 use self::training::Lessons;
 use crate::error::{ModelError, misfit};
+use crate::fold::FoldColumn;
 use crate::interactions::Interactions;
 use crate::own_frequency::bought_before;
 use crate::recommender::{self, Barred, History, Reason, Recommender, Scored, top_k};
@@ -67,6 +70,9 @@ pub struct Config {
     pub category: bool,
     /// Whether they are told how much dearer it is than what the history holds, where the catalogue has prices.
     pub price_band: bool,
+    /// The shop's features that the trees are told of, by name; `all`: every number of shoppers, of products, and of a shopper
+    /// with either a product or its category. Data that come without features have none.
+    pub features: Vec<String>,
     /// The trees.
     pub trees: BoostingConfig,
 }
@@ -82,6 +88,7 @@ impl Default for Config {
             impressions: true,
             category: false,
             price_band: false,
+            features: vec![ALL.to_owned()],
             trees: BoostingConfig { rounds: 60, learning_rate: 0.1, growth, ..BoostingConfig::default() },
         }
     }
@@ -114,6 +121,13 @@ impl Config {
         if let Some(place) = (1..self.models.len()).find(|&at| self.models[..at].contains(&self.models[at])) {
             return fault("models", self.models[place].clone(), "each model is named once");
         }
+        let repeats = |at: &usize| self.features[..*at].contains(&self.features[*at]);
+        if let Some(place) = (1..self.features.len()).find(repeats) {
+            return fault("features", self.features[place].clone(), "each feature is named once");
+        }
+        if self.features.len() > 1 && self.features.iter().any(|name| name == ALL) {
+            return fault("features", self.features.join(", "), "either \"all\" or the names of some");
+        }
         self.trees.check()
     }
 }
@@ -126,6 +140,8 @@ pub struct LambdaMart {
     /// Absent where the data were too short to learn from.
     trees: Option<TreeEnsemble>,
     taught_by_lists: bool,
+    /// The shop's features that the trees are told of, in the order of their columns.
+    fold: Vec<FoldColumn>,
 }
 
 impl LambdaMart {
@@ -147,7 +163,8 @@ impl LambdaMart {
         let mut all = |data: &Interactions| -> Result<Vec<Part>, E> {
             config.models.iter().map(|name| fit(name, data)).collect()
         };
-        let lessons = Lessons::gather(data, config, &mut all)?;
+        let fold = Fold::new(data, config, seed)?;
+        let lessons = Lessons::gather(data, config, &fold, &mut all)?;
         let lessons = lessons.choose(|taught, asked| {
             let columns = Columns::numbers(&asked.columns);
             sort(taught, &config.trees, seed)?.margins(columns)
@@ -155,12 +172,14 @@ impl LambdaMart {
         let taught_by_lists = lessons.have_lists();
         let trees = lessons.teach().then(|| sort(&lessons, &config.trees, seed)).transpose()?;
         drop(lessons);
+        let fold = if trees.is_some() { fold.columns } else { Vec::new() };
         Ok(Self {
             config: config.clone(),
             parts: all(data)?,
             items: Items::fit(data, config),
             trees,
             taught_by_lists,
+            fold,
         })
     }
 
@@ -180,7 +199,12 @@ impl LambdaMart {
             recommender::load_model(&part)
         };
         let parts = config.models.iter().enumerate().map(load).collect::<Result<Vec<_>, _>>()?;
-        let columns = names(&config.models).join(" ");
+        let fold: Vec<FoldColumn> = match file.settings.get(FOLD) {
+            None => Vec::new(),
+            Some(text) => serde_json::from_str(text)
+                .map_err(|fault| misfit(NAME, format!("its features cannot be read: {fault}")))?,
+        };
+        let columns = names(&config.models, &fold).join(" ");
         if file.settings.get(COLUMNS) != Some(&columns) {
             let known = file.settings.get(COLUMNS).map_or("others", String::as_str);
             return Err(misfit(
@@ -198,16 +222,16 @@ impl LambdaMart {
             [1 | 2] => Some(TreeEnsemble::load(file, TREES)?),
             other => return Err(misfit(NAME, format!("it says {other:?} of whether it learned"))),
         };
-        if trees.as_ref().is_some_and(|trees| trees.width() != width(parts.len())) {
+        if trees.as_ref().is_some_and(|trees| trees.width() != width(parts.len()) + fold.len()) {
             return Err(misfit(NAME, "its trees were fitted on other columns"));
         }
-        Ok(Self { config, parts, items, trees, taught_by_lists: learned == [2] })
+        Ok(Self { config, parts, items, trees, taught_by_lists: learned == [2], fold })
     }
 
     /// The columns that candidates are sorted by: each model's score, what share of its best that is and its rank, what the
-    /// history says, and what the item had sold.
+    /// history says, what the item had sold, and what the fold says, `fold.` before the feature's name.
     pub fn columns(&self) -> Vec<String> {
-        names(&self.config.models)
+        names(&self.config.models, &self.fold)
     }
 
     /// What each column adds to a candidate's place; `None` for an item that no model proposes, and where nothing was
@@ -229,7 +253,8 @@ impl LambdaMart {
     }
 
     fn candidates(&self, history: &History) -> Candidates {
-        Candidates::new(history, &self.parts, &self.items, self.config.retrieve)
+        let found = Candidates::new(history, &self.parts, &self.items, self.config.retrieve);
+        found.with_fold(self.fold.len(), history.fold)
     }
 
     /// The scores of all items: candidates from 1 on, below 0 the others as they sell.
@@ -285,6 +310,10 @@ fn sort(lessons: &Lessons, config: &BoostingConfig, seed: u64) -> Result<TreeEns
 const TREES: &str = "trees.";
 /// The setting of a file that names the columns.
 const COLUMNS: &str = "columns";
+/// The setting of a file that says which features of the fold it was taught by.
+const FOLD: &str = "fold";
+/// Stands for all features.
+const ALL: &str = "all";
 /// The highest margin.
 const MOST: f32 = 1e30;
 
@@ -307,6 +336,10 @@ impl Recommender for LambdaMart {
 
     fn asks_department(&self) -> bool {
         self.parts.iter().any(|part| part.asks_department())
+    }
+
+    fn fold_columns(&self) -> &[FoldColumn] {
+        &self.fold
     }
 
     fn score(&self, history: &History, scores: &mut [f32]) {
@@ -342,6 +375,10 @@ impl Recommender for LambdaMart {
             recommender::put_part(&mut file, &part_name(place), part.save());
         }
         file.settings.insert(COLUMNS.to_owned(), self.columns().join(" "));
+        if !self.fold.is_empty() {
+            // Names and texts, which JSON always takes; without them loading says so.
+            file.settings.insert(FOLD.to_owned(), serde_json::to_string(&self.fold).unwrap_or_default());
+        }
         self.items.save(&mut file);
         file.put_u32(
             "learned",
@@ -556,7 +593,7 @@ mod tests {
             let shown = [6, 7, 8, 20].map(ItemIdx);
             let items = Items::fit(&data, config);
             let candidates = Candidates::of_shown(&history, &parts, &items, (20, &shown));
-            let place = names(&[popularity::NAME.to_owned()]).iter().position(|own| own == name);
+            let place = names(&[popularity::NAME.to_owned()], &[]).iter().position(|own| own == name);
             candidates.row(ItemIdx(item)).expect("a candidate")[place.expect("a column")]
         };
         let category = |item| value(&asked, item, "own_share_of_category");

@@ -13,6 +13,7 @@ pub mod department_popularity;
 pub mod ease;
 mod error;
 pub mod feature_transformer;
+mod fold;
 pub mod gru4rec;
 mod interactions;
 pub mod item_knn;
@@ -41,6 +42,7 @@ pub mod vstan;
 
 pub use act::Act;
 pub use error::ModelError;
+pub use fold::{FoldColumn, FoldNow, FoldPast, FoldQuestion, OrderMoment};
 pub use interactions::{Interactions, Purchase, Sequence, Vocabulary};
 pub use item_sides::{ItemSides, ItemVectors, Labels, category_path, price_bands};
 pub use journey::{Deed, Journey, OrderKey, Told};

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::DAY_MS;
 use crate::error::{ModelError, misfit};
+use crate::fold::{FoldColumn, FoldNow};
 use crate::journey::Told;
 use crate::{
     als, bert4rec, blend, decayed_markov, department_popularity, ease, gru4rec, item_knn, lambda_mart,
@@ -28,6 +29,8 @@ pub struct History<'a> {
     pub told: Option<&'a Told>,
     /// Where they live, as far as that is known.
     pub department: Option<Department>,
+    /// The shop's features, for models that are [told of them](Recommender::fold_columns).
+    pub fold: Option<&'a dyn FoldNow>,
     /// The moment of asking.
     pub now: i64,
 }
@@ -35,7 +38,7 @@ pub struct History<'a> {
 impl<'a> History<'a> {
     /// The history of somebody who bought all of these, and of whom nothing else is known.
     pub const fn bought(items: &'a [ItemIdx], times: &'a [i64], now: i64) -> Self {
-        Self { items, times, told: None, department: None, now }
+        Self { items, times, told: None, department: None, fold: None, now }
     }
 
     /// The same of somebody who lives there, where that is known.
@@ -120,6 +123,11 @@ pub trait Recommender: Send + Sync {
     /// Whether scores depend on where the shopper lives, so that even of one who is new something is known.
     fn asks_department(&self) -> bool {
         false
+    }
+
+    /// The shop's features that it is told of, in [`History::fold`]; without them it takes them for missing.
+    fn fold_columns(&self) -> &[FoldColumn] {
+        &[]
     }
 
     /// Writes a score for every item.

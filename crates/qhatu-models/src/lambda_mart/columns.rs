@@ -8,6 +8,7 @@ use super::sales::{SOLD, Sales};
 use super::{Config, NAME};
 use crate::DAY_MS;
 use crate::error::{ModelError, misfit};
+use crate::fold::{FoldColumn, FoldNow};
 use crate::interactions::Interactions;
 use crate::item_sides::Labels;
 use crate::recommender::{History, Recommender, top_k};
@@ -41,15 +42,16 @@ const MOST_OWN: usize = 100;
 /// What is added to a rank before ranks are fused.
 const FUSED: f32 = 60.0;
 
-/// Columns of a row.
+/// Columns of a row, those of the fold apart.
 pub(super) fn width(parts: usize) -> usize {
     parts * OF_PART.len() + OF_HISTORY.len() + SOLD.len()
 }
 
-/// Their names.
-pub(super) fn names(parts: &[String]) -> Vec<String> {
+/// The names of all columns; those of the fold are last.
+pub(super) fn names(parts: &[String], fold: &[FoldColumn]) -> Vec<String> {
     let of_parts = parts.iter().flat_map(|part| OF_PART.map(|column| format!("{part}_{column}")));
-    of_parts.chain(OF_HISTORY.iter().chain(&SOLD).map(ToString::to_string)).collect()
+    let own = OF_HISTORY.iter().chain(&SOLD).map(ToString::to_string);
+    of_parts.chain(own).chain(fold.iter().map(|column| format!("fold.{}", column.name))).collect()
 }
 
 /// What is known of each item: its sales, and, where they are read, its category and band of price.
@@ -183,6 +185,23 @@ impl Candidates {
             rows.extend(items.sales.before(item, moment));
         }
         Self { items: found, rows, width: width(parts.len()) }
+    }
+
+    /// The same with the numbers that the fold says of each; missing where nobody tells.
+    pub(super) fn with_fold(self, columns: usize, fold: Option<&dyn FoldNow>) -> Self {
+        if columns == 0 {
+            return self;
+        }
+        let said = fold.map(|fold| fold.rows(&self.items)).unwrap_or_default();
+        let mut rows = Vec::with_capacity(self.rows.len() + columns * self.items.len());
+        for (place, row) in self.rows.chunks_exact(self.width).enumerate() {
+            rows.extend_from_slice(row);
+            let told = said.get(place * columns..(place + 1) * columns);
+            rows.resize(rows.len() + columns, f32::NAN);
+            let own = rows.len() - columns;
+            told.into_iter().for_each(|told| rows[own..].copy_from_slice(told));
+        }
+        Self { items: self.items, rows, width: self.width + columns }
     }
 
     /// The row of a candidate.

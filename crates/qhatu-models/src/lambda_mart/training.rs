@@ -13,8 +13,10 @@ use rustc_hash::FxHashMap;
 
 use super::Config;
 use super::columns::{Candidates, Items, Part, columns, width};
+use super::fold::Fold;
 use crate::DAY_MS;
 use crate::error::ModelError;
+use crate::fold::OrderMoment;
 use crate::interactions::{Interactions, Sequence};
 use crate::journey::Journey;
 use crate::position_bias::{Impression, PositionBias};
@@ -43,9 +45,12 @@ pub(super) struct Lessons {
     orders: usize,
 }
 
-/// The rows of a question's candidates.
-struct Answered {
-    time: i64,
+/// A question's candidates with their rows.
+pub(super) struct Answered {
+    pub(super) user: Option<UserIdx>,
+    /// When it was asked.
+    pub(super) time: i64,
+    pub(super) items: Vec<ItemIdx>,
     rows: Vec<f32>,
     labels: Vec<f32>,
     weights: Vec<f32>,
@@ -53,9 +58,14 @@ struct Answered {
 
 impl Answered {
     /// Where at least one candidate is wanted and at least one is not: otherwise there is nothing to sort.
-    fn new(time: i64, rows: Vec<f32>, labels: Vec<f32>, weights: Vec<f32>) -> Option<Self> {
+    fn new(
+        (user, time): (Option<UserIdx>, i64),
+        Candidates { items, rows, .. }: Candidates,
+        labels: Vec<f32>,
+        weights: Vec<f32>,
+    ) -> Option<Self> {
         let differ = labels.contains(&0.0) && labels.contains(&1.0);
-        differ.then_some(Self { time, rows, labels, weights })
+        differ.then_some(Self { user, time, items, rows, labels, weights })
     }
 }
 
@@ -70,30 +80,38 @@ struct Asking<'a> {
 type Journeys<'a> = FxHashMap<u32, &'a Journey>;
 
 /// An order with a history.
-struct Question<'a> {
-    sequence: &'a Sequence,
+pub(super) struct Question<'a> {
+    pub(super) sequence: &'a Sequence,
     department: Option<Department>,
-    order: Range<usize>,
+    pub(super) order: Range<usize>,
     journey: Option<&'a Journey>,
+    /// When it is asked: at the order, or before it in the visit that ended with it.
+    pub(super) asked: i64,
 }
 
 impl Question<'_> {
+    /// When the order was.
     fn time(&self) -> i64 {
         self.sequence.times[self.order.start]
+    }
+
+    pub(super) fn moment(&self) -> OrderMoment {
+        let after = self.order.start.checked_sub(1).map_or(i64::MIN, |before| self.sequence.times[before]);
+        OrderMoment { user: self.sequence.user, after, time: self.time() }
     }
 
     fn answered(&self, asking: &Asking) -> Option<Answered> {
         let (known, bought) = self.sequence.items.split_at(self.order.start);
         let bought = &bought[..self.order.len()];
         let times = &self.sequence.times[..known.len()];
-        let told = self.journey.map(|journey| journey.told_before(self.time()));
-        let history = History::bought(known, times, self.time()).in_department(self.department);
+        let told = self.journey.map(|journey| journey.told_before(self.asked));
+        let history = History::bought(known, times, self.asked).in_department(self.department);
         let history = History { told: told.as_ref(), ..history };
         let candidates = Candidates::new(&history, asking.parts, &asking.items, asking.retrieve);
         let label = |item| f32::from(u8::from(bought.contains(item)));
         let labels: Vec<f32> = candidates.items.iter().map(label).collect();
         let weights = vec![1.0; labels.len()];
-        Answered::new(self.time(), candidates.rows, labels, weights)
+        Answered::new((Some(self.sequence.user), self.asked), candidates, labels, weights)
     }
 }
 
@@ -152,7 +170,8 @@ impl<'a> Lists<'a> {
         let candidates = Candidates::of_shown(&history, asking.parts, &asking.items, from);
         let labels = seen.iter().map(|own| f32::from(u8::from(own.clicked))).collect();
         let bias = self.bias.as_ref()?;
-        Answered::new(shown.time, candidates.rows, labels, seen.iter().map(|own| bias.weight(own)).collect())
+        let weights = seen.iter().map(|own| bias.weight(own)).collect();
+        Answered::new((shown.user.map(UserIdx), shown.time), candidates, labels, weights)
     }
 }
 
@@ -161,6 +180,7 @@ impl Lessons {
     pub(super) fn gather<E: From<ModelError>>(
         data: &Interactions,
         config: &Config,
+        fold: &Fold<'_>,
         fit: &mut dyn FnMut(&Interactions) -> Result<Vec<Part>, E>,
     ) -> Result<Self, E> {
         let start = data.until.saturating_sub((config.held_out_days * DAY_MS) as i64);
@@ -171,6 +191,7 @@ impl Lessons {
         if questions.len() + lists.shown.len() < FEWEST || past.sequences.is_empty() {
             return Ok(Self::default());
         }
+        fold.draw(&mut questions)?;
         let parts = fit(&past)?;
         if parts.iter().any(|part| part.reads_acts()) {
             let shoppers = data.journeys.iter().filter_map(|own| Some((own.user?.0, own)));
@@ -185,6 +206,7 @@ impl Lessons {
         let mut answered: Vec<Answered> = answered.collect();
         let orders = answered.len();
         answered.par_extend(clicked);
+        let said = fold.rows(&answered)?;
         let mut own = Self { orders, groups: Vec::with_capacity(answered.len()), ..Self::default() };
         let mut rows = Vec::new();
         for answered in answered {
@@ -198,6 +220,8 @@ impl Lessons {
             own.weights.clear();
         }
         own.columns = columns(&rows, width(parts.len()));
+        drop(rows);
+        own.columns.extend(columns(&said, fold.columns.len()));
         Ok(own)
     }
 
@@ -291,12 +315,15 @@ impl Lessons {
 }
 
 /// The latest orders from `start` on that have a history.
-fn questions(data: &Interactions, start: i64, most: usize) -> Vec<Question<'_>> {
+pub(super) fn questions(data: &Interactions, start: i64, most: usize) -> Vec<Question<'_>> {
     let mut questions = Vec::new();
     for sequence in &data.sequences {
         let department = data.department(sequence.user);
         let orders = sequence.baskets().filter(|order| order.start > 0);
-        let all = orders.map(|order| Question { sequence, department, order, journey: None });
+        let all = orders.map(|order| {
+            let asked = sequence.times[order.start];
+            Question { sequence, department, order, journey: None, asked }
+        });
         questions.extend(all.filter(|question| question.time() >= start));
     }
     questions.sort_by_key(|question| (question.time(), question.sequence.user.0));

@@ -1,0 +1,72 @@
+//! Numbers of the shop's fold in a model: what shoppers and products are known for at the moment of asking, beside what was
+//! bought. A model names them ([`FoldColumn`]); whoever has the fold answers, at the moment of asking ([`FoldNow`]) and, for
+//! training, at every moment of the past ([`FoldPast`]).
+
+use std::fmt::Debug;
+
+use qhatu_schema::{ItemIdx, UserIdx};
+use serde::{Deserialize, Serialize};
+
+use crate::error::ModelError;
+
+/// A feature of the fold that a model was taught by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FoldColumn {
+    /// Its name.
+    pub name: String,
+    /// What it was then: one of the same name that is defined otherwise is another one.
+    pub definition: String,
+}
+
+/// The fold as it stands for one who asks.
+pub trait FoldNow: Debug + Sync {
+    /// A row for each item, one behind another: a number for each of the asked model's [`FoldColumn`]s, NaN where there is
+    /// nothing to say.
+    fn rows(&self, items: &[ItemIdx]) -> Vec<f32>;
+}
+
+/// The fold at all moments of the past.
+pub trait FoldPast: Debug + Send + Sync {
+    /// The features of these names; `all` stands for every number of shoppers, of products, and of a shopper with either a
+    /// product or its category.
+    ///
+    /// # Errors
+    /// For a name that no feature has, or that of a text.
+    fn columns(&self, names: &[String]) -> Result<Vec<FoldColumn>, ModelError>;
+
+    /// Of each order the moments, rising, at which its shopper did anything in the visit that ended with it; at least that of
+    /// the order itself.
+    ///
+    /// # Errors
+    /// Where the past cannot be read.
+    fn moments(&self, orders: &[OrderMoment]) -> Result<Vec<Vec<i64>>, ModelError>;
+
+    /// The rows of each question's items, one behind another: what was known strictly before its moment.
+    ///
+    /// # Errors
+    /// Where the past cannot be read.
+    fn rows(&self, columns: &[FoldColumn], questions: &[FoldQuestion]) -> Result<Vec<f32>, ModelError>;
+}
+
+/// An order, for [`FoldPast::moments`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OrderMoment {
+    /// Whose.
+    pub user: UserIdx,
+    /// When the shopper's order before it was, in milliseconds.
+    pub after: i64,
+    /// When it was.
+    pub time: i64,
+}
+
+/// Somebody who asked for a list in the past.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FoldQuestion<'a> {
+    /// Who, where that is known.
+    pub user: Option<UserIdx>,
+    /// When, in milliseconds.
+    pub time: i64,
+    /// Of which items rows are wanted.
+    pub items: &'a [ItemIdx],
+}
