@@ -163,7 +163,7 @@ pub struct Feature {
 
 impl Feature {
     /// Kind of its values.
-    pub(crate) fn value_type(&self) -> ValueType {
+    pub fn value_type(&self) -> ValueType {
         match (self.aggregate, self.of, self.attribute) {
             (Some(Aggregate::First | Aggregate::Last), None | Some(Of::Time), _) => ValueType::Time,
             (Some(Aggregate::First | Aggregate::Last), Some(Of::Item | Of::Query), _)

@@ -59,6 +59,24 @@ impl Reading {
         own
     }
 
+    /// Columns of these names, where the feature is still what it was: a name and its [definition](Declarations::definition)
+    /// each. One that is defined otherwise now is a column that says nothing.
+    pub fn of_defined<'a>(
+        declarations: &Declarations,
+        columns: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Self {
+        let same = |(name, definition): (&'a str, &str)| {
+            let is_same = declarations.definition(name).is_ok_and(|own| own == definition);
+            if is_same { name } else { "" }
+        };
+        Self::of(declarations, columns.into_iter().map(same))
+    }
+
+    /// The columns that say nothing, by number.
+    pub fn silent(&self) -> impl Iterator<Item = usize> + '_ {
+        self.columns.iter().enumerate().filter(|(_, column)| column.is_none()).map(|(number, _)| number)
+    }
+
     /// How many columns there are.
     pub fn width(&self) -> usize {
         self.columns.len()
@@ -118,6 +136,15 @@ impl State {
             }));
         }
         rows
+    }
+
+    /// The products that a shopper did anything with, those that they came to know last, at most so many; none where no feature
+    /// of a shopper with a product or a category is declared.
+    pub fn dealt_with(&self, user: &str, most: usize) -> impl Iterator<Item = &str> {
+        let pairs = &self.kept.pairs;
+        let own = pairs.users.get(user).and_then(|user| pairs.of_user.get(user as usize));
+        let latest = own.map_or(&[][..], Vec::as_slice).iter().rev().take(most);
+        latest.map(|(item, _)| pairs.items.name(*item))
     }
 
     fn category_of(&self, item: &str) -> Option<&str> {

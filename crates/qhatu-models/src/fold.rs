@@ -24,6 +24,10 @@ pub trait FoldNow: Debug + Sync {
     /// A row for each item, one behind another: a number for each of the asked model's [`FoldColumn`]s, NaN where there is
     /// nothing to say.
     fn rows(&self, items: &[ItemIdx]) -> Vec<f32>;
+
+    /// The items that the shopper did anything with, at most so many, those that they came to know last; none where no feature
+    /// of a shopper with a product is declared.
+    fn dealt_with(&self, most: usize) -> Vec<ItemIdx>;
 }
 
 /// The fold at all moments of the past.
@@ -42,11 +46,17 @@ pub trait FoldPast: Debug + Send + Sync {
     /// Where the past cannot be read.
     fn moments(&self, orders: &[OrderMoment]) -> Result<Vec<Vec<i64>>, ModelError>;
 
-    /// The rows of each question's items, one behind another: what was known strictly before its moment.
+    /// Goes through the past once, and shows, moment by moment, those who asked then with the fold as it was: what was known
+    /// strictly before. Who asked is said by the place in `asked`, which may stand in any order.
     ///
     /// # Errors
     /// Where the past cannot be read.
-    fn rows(&self, columns: &[FoldColumn], questions: &[FoldQuestion]) -> Result<Vec<f32>, ModelError>;
+    fn replay(
+        &self,
+        columns: &[FoldColumn],
+        asked: &[FoldAsked],
+        show: &mut dyn FnMut(&[(usize, &dyn FoldNow)]),
+    ) -> Result<(), ModelError>;
 }
 
 /// An order, for [`FoldPast::moments`].
@@ -62,11 +72,9 @@ pub struct OrderMoment {
 
 /// Somebody who asked for a list in the past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FoldQuestion<'a> {
+pub struct FoldAsked {
     /// Who, where that is known.
     pub user: Option<UserIdx>,
     /// When, in milliseconds.
     pub time: i64,
-    /// Of which items rows are wanted.
-    pub items: &'a [ItemIdx],
 }

@@ -39,7 +39,7 @@ use qhatu_nn::tensor_file::TensorFile;
 use qhatu_schema::ItemIdx;
 use serde::{Deserialize, Serialize};
 
-use self::columns::{Candidates, Items, Part, names, width};
+use self::columns::{Candidates, Items, MOST_OWN, Part, names, width};
 use self::fold::Fold;
 use self::training::Lessons;
 use crate::error::{ModelError, misfit};
@@ -253,7 +253,10 @@ impl LambdaMart {
     }
 
     fn candidates(&self, history: &History) -> Candidates {
-        let found = Candidates::new(history, &self.parts, &self.items, self.config.retrieve);
+        let fold = history.fold.filter(|_| !self.fold.is_empty());
+        let dealt_with = fold.map(|fold| fold.dealt_with(MOST_OWN)).unwrap_or_default();
+        let from = (self.config.retrieve, dealt_with.as_slice());
+        let found = Candidates::new(history, &self.parts, &self.items, from);
         found.with_fold(self.fold.len(), history.fold)
     }
 
@@ -569,7 +572,7 @@ mod tests {
         let (all, then) = (Items::fit(&data, &config()), Items::fit(&past, &config()));
         for sequence in past.sequences.iter().filter(|own| own.times[0] > 15 * DAY) {
             let history = History::bought(&sequence.items[..3], &sequence.times[..3], sequence.times[3]);
-            let rows = |items: &Items| Candidates::new(&history, &parts, items, 10);
+            let rows = |items: &Items| Candidates::new(&history, &parts, items, (10, &[]));
             // Missing is no number, so bits are compared.
             let bits = |items| rows(items).rows.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
             assert_eq!((rows(&all).items, bits(&all)), (rows(&then).items, bits(&then)));

@@ -24,6 +24,8 @@ pub struct History<'a> {
     pub items: &'a [ItemIdx],
     /// When, in milliseconds; as long as `items`.
     pub times: &'a [i64],
+    /// Which of `items` they showed interest in and did not buy; what lies beyond its end was bought.
+    pub only_seen: &'a [bool],
     /// All that they did, step by step, for models that [read acts](Recommender::reads_acts); without it these take all of
     /// `items` for bought.
     pub told: Option<&'a Told>,
@@ -38,7 +40,7 @@ pub struct History<'a> {
 impl<'a> History<'a> {
     /// The history of somebody who bought all of these, and of whom nothing else is known.
     pub const fn bought(items: &'a [ItemIdx], times: &'a [i64], now: i64) -> Self {
-        Self { items, times, told: None, department: None, fold: None, now }
+        Self { items, times, only_seen: &[], told: None, department: None, fold: None, now }
     }
 
     /// The same of somebody who lives there, where that is known.
@@ -52,6 +54,14 @@ impl<'a> History<'a> {
     pub(crate) fn known(&self, size: usize) -> impl DoubleEndedIterator<Item = (ItemIdx, i64)> + '_ {
         let length = self.items.len().min(self.times.len());
         let pairs = self.items[..length].iter().copied().zip(self.times[..length].iter().copied());
+        pairs.filter(move |(item, _)| (1..=size).contains(&item.row()))
+    }
+
+    /// The same of what was bought alone.
+    pub(crate) fn known_bought(&self, size: usize) -> impl DoubleEndedIterator<Item = (ItemIdx, i64)> + '_ {
+        let length = self.items.len().min(self.times.len());
+        let bought = (0..length).filter(|place| !self.only_seen.get(*place).copied().unwrap_or(false));
+        let pairs = bought.map(|place| (self.items[place], self.times[place]));
         pairs.filter(move |(item, _)| (1..=size).contains(&item.row()))
     }
 }

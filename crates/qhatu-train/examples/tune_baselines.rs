@@ -67,7 +67,7 @@ fn measured(
     settings: String,
     default: bool,
 ) -> Result<Found, Box<dyn Error>> {
-    let lists = lists(model.name(), model, test, SETTINGS.k);
+    let lists = lists(model.name(), model, test, SETTINGS.k)?;
     let catalogue = Catalogue { shares: &[], buyers: &[], categories: None };
     let report = judge(&[lists], &test.cases, &catalogue, &SETTINGS)?;
     let figure = |target: &str| report.models[0].targets[target]["ndcg_at_10"].mean;

@@ -197,6 +197,11 @@ impl TrainConfig {
         self.fitted().any(|name| name == "department_popularity")
     }
 
+    /// Whether a model that is to be fitted is told of the shop's features.
+    pub fn reads_fold(&self) -> bool {
+        self.fitted().any(|name| name == "lambda_mart") && !self.lambda_mart.features.is_empty()
+    }
+
     /// What a model wants to know of the items: a sequence model for its inputs and its augmentation, `lambda_mart` for its
     /// columns.
     pub(crate) fn item_inputs(&self, name: &str) -> Option<Inputs> {

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use qhatu_models::{
-    Interactions, ItemSides, ItemVectors, Journey, Labels, Purchase, Shown, Vocabulary, category_path,
-    price_bands,
+    FoldPast, Interactions, ItemSides, ItemVectors, Journey, Labels, Purchase, Shown, Vocabulary,
+    category_path, price_bands,
 };
 use qhatu_schema::{Department, Event, ItemId, LimaDay, User, UserId};
 use qhatu_store::Lake;
@@ -18,6 +18,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use sha2::{Digest, Sha256};
 
 use crate::error::TrainError;
+use crate::fold::{FoldInputs, LakeFold};
 use crate::journeys::JourneysBuilder;
 use crate::lists::{Lists, ListsBuilder};
 use crate::numbers::Numbers;
@@ -34,12 +35,15 @@ pub struct ItemSide {
 }
 
 /// What is read of a lake beside its purchases.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Wanted {
     /// Only what lies before this day began.
     pub before: Option<LimaDay>,
     /// All that shoppers and visits did, for models that read acts: see [`TrainConfig::inputs`](crate::TrainConfig::inputs).
     pub acts: bool,
+    /// The shop's features at every moment, for models that are told of them: see
+    /// [`TrainConfig::reads_fold`](crate::TrainConfig::reads_fold).
+    pub fold: Option<FoldInputs>,
 }
 
 /// All purchases of a shop.
@@ -48,7 +52,7 @@ pub struct ShopData {
     /// The items that were ever bought, numbered from 1; where acts are read, those that were only looked at behind them.
     pub vocabulary: Arc<Vocabulary>,
     /// The shoppers, by number.
-    pub users: Vec<UserId>,
+    pub users: Arc<Vec<UserId>>,
     /// By time, then shopper, order and item.
     pub purchases: Vec<Purchase>,
     /// SHA-256 over all purchases in order, what was shown and clicked, and what was added: the same data, the same
@@ -63,6 +67,8 @@ pub struct ShopData {
     /// All that shoppers and visits did, by these numbers; empty where acts are not read.
     pub journeys: Arc<Vec<Journey>>,
     lists: Arc<Lists>,
+    /// Where features are read.
+    fold: Option<(Lake, FoldInputs)>,
 }
 
 impl ShopData {
@@ -89,11 +95,17 @@ impl ShopData {
     pub fn read(lake: &Lake, wanted: Wanted) -> Result<Self, TrainError> {
         let before = wanted.before.map_or(i64::MAX, |day| day.start().millis());
         let mut builder = Builder::new(wanted.acts);
+        builder.events = wanted.fold.as_ref().map(|inputs| {
+            let mut hash = Sha256::new();
+            inputs.hash(&mut hash);
+            hash
+        });
         lake.scan(None, None, &mut |events: &[Event]| {
             events.iter().filter(|event| event.time.millis() < before).for_each(|event| builder.add(event));
             Ok(())
         })?;
-        builder.finish()
+        let data = builder.finish()?;
+        Ok(Self { fold: wanted.fold.map(|inputs| (lake.clone(), inputs)), ..data })
     }
 
     /// The same from events at hand.
@@ -178,7 +190,15 @@ impl ShopData {
         let end = self.purchases.partition_point(|purchase| purchase.time < until);
         let data = Interactions::from_purchases(Arc::clone(&self.vocabulary), &self.purchases[..end], until);
         let data = data.with_sides(Arc::clone(&self.sides)).with_shown(Arc::clone(&self.shown));
+        let data = data.with_fold(self.fold(&self.vocabulary));
         data.with_departments(Arc::clone(&self.departments)).with_journeys(Arc::clone(&self.journeys))
+    }
+
+    /// The shop's features at every moment, items by the numbers of a vocabulary; none where features are not read.
+    pub(crate) fn fold(&self, vocabulary: &Arc<Vocabulary>) -> Option<Arc<dyn FoldPast>> {
+        let (lake, inputs) = self.fold.clone()?;
+        let (users, vocabulary) = (Arc::clone(&self.users), Arc::clone(vocabulary));
+        Some(Arc::new(LakeFold { lake, inputs, users, vocabulary }))
     }
 
     /// Other purchases and journeys by the same numbers.
@@ -224,6 +244,8 @@ struct Builder {
     lists: ListsBuilder,
     /// Where acts are read.
     journeys: Option<JourneysBuilder>,
+    /// Where features are read: the fingerprint of all events, for any of them may count.
+    events: Option<Sha256>,
 }
 
 impl Builder {
@@ -233,6 +255,10 @@ impl Builder {
 
     fn add(&mut self, event: &Event) {
         self.lists.add(event);
+        if let Some(hash) = &mut self.events {
+            // Debug tells every field, of events that are equal the same.
+            hash.update(format!("{event:?}"));
+        }
         if let Some(journeys) = &mut self.journeys {
             journeys.add(event);
         }
@@ -258,6 +284,9 @@ impl Builder {
         let lists = self.lists.finish();
         let journeys = self.journeys.map(JourneysBuilder::finish);
         let mut hash = hash(&self.lines, &lists);
+        if let Some(events) = self.events {
+            hash.update(events.finalize());
+        }
         let mut items: Vec<ItemId> = self.lines.iter().map(|line| line.item.clone()).collect();
         items.sort();
         items.dedup();
@@ -278,7 +307,7 @@ impl Builder {
         let journeys = journeys.map(|journeys| journeys.numbered(&vocabulary, number));
         let data = ShopData {
             vocabulary,
-            users: users.names,
+            users: Arc::new(users.names),
             purchases,
             fingerprint: hex(&hash.finalize()),
             journeys: Arc::new(journeys.unwrap_or_default()),
@@ -286,6 +315,7 @@ impl Builder {
             shown: Arc::default(),
             departments: Arc::default(),
             lists: Arc::new(lists),
+            fold: None,
         };
         Ok(data.number_lists())
     }

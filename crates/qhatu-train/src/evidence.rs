@@ -4,6 +4,8 @@
 //! The champion is judged by the model that was judged when it was registered, not by the one that was then fitted again
 //! on all data and serves: that one has seen part of what judges.
 
+use std::sync::Arc;
+
 use qhatu_eval::{Lists, judge, paired_difference};
 use qhatu_models::saved;
 use qhatu_registry::{Evidence, ModelVersion, Registry};
@@ -78,6 +80,7 @@ fn champion_lists(
         name => artifact.files.get(name).map(Vec::as_slice),
     };
     let (vocabulary, model) = saved::from_files(file)?;
+    let vocabulary = Arc::new(vocabulary);
     let own = &measured.task.data.vocabulary;
     let theirs =
         |item: &ItemIdx| own.item(*item).and_then(|id| vocabulary.idx(id)).unwrap_or(ItemIdx::PADDING);
@@ -89,7 +92,8 @@ fn champion_lists(
         let told = shopper.told.items.iter_mut();
         shopper.items.iter_mut().chain(told).for_each(|item| *item = theirs(item));
     }
-    let mut lists = lists("champion", &*model, &translated, measured.task.config.k);
+    translated.train.fold = measured.task.data.fold(&vocabulary);
+    let mut lists = lists("champion", &*model, &translated, measured.task.config.k)?;
     for list in lists.all.iter_mut().chain(&mut lists.new) {
         list.iter_mut().for_each(|item| *item = ours[*item as usize]);
     }

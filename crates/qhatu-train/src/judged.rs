@@ -4,8 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use qhatu_eval::Lists;
-use qhatu_models::{ModelError, Recommender, TensorFile, load_model, top_k};
-use qhatu_schema::ItemIdx;
+use qhatu_models::{
+    FoldAsked, FoldNow, FoldPast, History, ModelError, Recommender, TensorFile, load_model, top_k,
+};
+use qhatu_schema::{ItemIdx, UserIdx};
 use qhatu_store::write_atomic;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
@@ -52,7 +54,7 @@ pub(crate) fn fit_all(
         watch.begin(name)?;
         match fit_or_load(name, task, show) {
             Ok(model) => {
-                let lists = lists(name, &*model, task.test, task.config.k);
+                let lists = lists(name, &*model, task.test, task.config.k)?;
                 judged.push(Judged { model, lists });
             }
             Err(fault) => {
@@ -113,17 +115,48 @@ impl Task<'_> {
     }
 }
 
-/// The lists of a model for every shopper of a test, `k` items each, on all threads.
-pub fn lists(name: &str, model: &dyn Recommender, test: &TestSet, k: usize) -> Lists {
-    let of = |shopper: &Asked| {
-        let mut scores = vec![0.0; model.catalogue_size() + 1];
-        model.score(&shopper.history(), &mut scores);
-        let known: rustc_hash::FxHashSet<ItemIdx> = shopper.items.iter().copied().collect();
-        let items = |exclude: &dyn Fn(ItemIdx) -> bool| -> Vec<u32> {
-            top_k(&scores, k, exclude).into_iter().map(|scored| scored.item.0).collect()
-        };
-        (items(&|_| false), items(&|item| known.contains(&item)))
+/// The lists of a model for every shopper of a test, `k` items each: on all threads, or, where the model is told of the shop's
+/// features, all those at once who were asked at one moment.
+///
+/// # Errors
+/// Where features are wanted and the past cannot be read.
+pub fn lists(name: &str, model: &dyn Recommender, test: &TestSet, k: usize) -> Result<Lists, TrainError> {
+    let listed = match &test.train.fold {
+        Some(fold) if !model.fold_columns().is_empty() => told_lists(model, &**fold, test, k)?,
+        _ => test.shoppers.par_iter().map(|shopper| list(model, shopper, None, k)).collect(),
     };
-    let (all, new) = test.shoppers.par_iter().map(of).unzip();
-    Lists { name: name.to_owned(), baseline: !LEARNED.contains(&name), all, new }
+    let (all, new) = listed.into_iter().unzip();
+    Ok(Lists { name: name.to_owned(), baseline: !LEARNED.contains(&name), all, new })
+}
+
+/// A shopper's list of all items, and that of what they had not bought.
+type Listed = (Vec<u32>, Vec<u32>);
+
+fn told_lists(
+    model: &dyn Recommender,
+    fold: &dyn FoldPast,
+    test: &TestSet,
+    k: usize,
+) -> Result<Vec<Listed>, TrainError> {
+    let asked = |own: &Asked| FoldAsked { user: Some(UserIdx(own.user)), time: own.now };
+    let asked: Vec<FoldAsked> = test.shoppers.iter().map(asked).collect();
+    let mut lists = vec![Listed::default(); test.shoppers.len()];
+    fold.replay(model.fold_columns(), &asked, &mut |moment| {
+        let of = |(place, fold): &(usize, &dyn FoldNow)| {
+            (*place, list(model, &test.shoppers[*place], Some(*fold), k))
+        };
+        let made: Vec<(usize, Listed)> = moment.par_iter().map(of).collect();
+        made.into_iter().for_each(|(place, made)| lists[place] = made);
+    })?;
+    Ok(lists)
+}
+
+fn list(model: &dyn Recommender, shopper: &Asked, fold: Option<&dyn FoldNow>, k: usize) -> Listed {
+    let mut scores = vec![0.0; model.catalogue_size() + 1];
+    model.score(&History { fold, ..shopper.history() }, &mut scores);
+    let known: rustc_hash::FxHashSet<ItemIdx> = shopper.items.iter().copied().collect();
+    let items = |exclude: &dyn Fn(ItemIdx) -> bool| -> Vec<u32> {
+        top_k(&scores, k, exclude).into_iter().map(|scored| scored.item.0).collect()
+    };
+    (items(&|_| false), items(&|item| known.contains(&item)))
 }

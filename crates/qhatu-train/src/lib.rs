@@ -6,6 +6,7 @@ mod data;
 mod error;
 mod evidence;
 mod fit;
+mod fold;
 mod journeys;
 mod judged;
 mod lists;
@@ -20,6 +21,7 @@ pub use config::{
 };
 pub use data::{ItemSide, ShopData, Wanted};
 pub use error::TrainError;
+pub use fold::FoldInputs;
 pub use judged::lists;
 pub use pipeline::{Outcome, Place, Step, evaluate, train};
 pub use qhatu_models::sequence::Progress;

@@ -212,7 +212,7 @@ impl Search<'_> {
         let config = with_settings(self.config, name, settings)?;
         let train = of_share(&self.validation.train, share);
         let model = fit::fit(name, &train, &config, None, self.show)?;
-        let lists = [lists(name, &*model, &self.validation, self.config.k)];
+        let lists = [lists(name, &*model, &self.validation, self.config.k)?];
         let catalogue = Catalogue { shares: &[], buyers: &[], categories: None };
         let settings = Settings { k: self.config.k, bootstrap_samples: 0, seed: self.config.seed };
         let report = judge(&lists, &self.validation.cases, &catalogue, &settings)?;

@@ -174,6 +174,7 @@ fn leave_one_out(data: &ShopData) -> Result<TestSet, TrainError> {
     let train = Interactions::from_purchases(Arc::clone(&data.vocabulary), &kept, data.end());
     let train = train.with_sides(Arc::clone(&data.sides)).with_departments(Arc::clone(&data.departments));
     let train = train.with_journeys(without_last(&data.journeys, &asked_at));
+    let train = train.with_fold(data.fold(&data.vocabulary));
     let protocol = "leave one out: the last order of each shopper with more than one".to_owned();
     let now = |user: u32| asked_at.get(&user).copied().unwrap_or(i64::MAX);
     assemble(train, &bought, (&Journeys::of(data), &now), protocol)

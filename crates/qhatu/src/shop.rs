@@ -10,7 +10,7 @@ use qhatu_registry::Registry;
 use qhatu_schema::{Currency, ItemId, LimaDay, Money};
 use qhatu_store::{Catalogue, Documents, EventLog, Lake, Paths, open_documents, open_event_log};
 use qhatu_text::{LatentSemantics, TextEncoder};
-use qhatu_train::{ItemSide, Place, ShopData, TrainError, Wanted};
+use qhatu_train::{FoldInputs, ItemSide, Place, ShopData, TrainError, Wanted};
 
 use crate::config::Project;
 use crate::fault::Fault;
@@ -32,6 +32,7 @@ pub(crate) struct Shop {
 struct Asks {
     acts: bool,
     department: bool,
+    fold: bool,
 }
 
 impl Shop {
@@ -66,11 +67,19 @@ impl Shop {
         self.with_sides(self.read(&self.lake()?, None)?, true)
     }
 
-    /// What the lake has, up to a day, with all that shoppers and visits did where a model that is to be fitted, or the
-    /// champion, reads it.
+    /// What the lake has, up to a day, with all that shoppers and visits did, and with the shop's features, where a model that
+    /// is to be fitted, or the champion, reads them.
     pub(crate) fn read(&self, lake: &Lake, before: Option<LimaDay>) -> Result<ShopData, Fault> {
-        let acts = self.project.config.train.inputs().event_kind || self.champion_asks().acts;
-        Ok(ShopData::read(lake, Wanted { before, acts })?)
+        let config = &self.project.config.train;
+        let acts = config.inputs().event_kind || self.champion_asks().acts;
+        let fold = match config.reads_fold() || self.champion_asks().fold {
+            true => {
+                let (declarations, items) = (self.declarations()?, Arc::new(self.catalogue().items()?));
+                Some(FoldInputs { declarations, items })
+            }
+            false => None,
+        };
+        Ok(ShopData::read(lake, Wanted { before, acts, fold })?)
     }
 
     /// What the model that serves wants to be told, if it can be read: it is judged beside those that are to be fitted, with
@@ -84,7 +93,8 @@ impl Shop {
         let version = registry.alias(&self.project.config.registry.model, "champion").ok()??;
         let artifact = registry.open(&version).ok()?;
         let (_, model) = saved::from_files(|name| artifact.files.get(name).map(Vec::as_slice)).ok()?;
-        Some(Asks { acts: model.reads_acts(), department: model.asks_department() })
+        let fold = !model.fold_columns().is_empty();
+        Some(Asks { acts: model.reads_acts(), department: model.asks_department(), fold })
     }
 
     /// The folder of the text model by which a model that is to be fitted reads titles, if there is one.

@@ -37,8 +37,8 @@ const OF_HISTORY: [&str; 13] = [
     "own_days_since_category",
     "price_bands_above_own",
 ];
-/// Most items of a history that are candidates because they stand there.
-const MOST_OWN: usize = 100;
+/// Most items that are candidates because the shopper bought them, and because they dealt with them otherwise.
+pub(super) const MOST_OWN: usize = 100;
 /// What is added to a rank before ranks are fused.
 const FUSED: f32 = 60.0;
 
@@ -124,6 +124,14 @@ struct Own {
     last: i64,
 }
 
+/// What becomes a candidate.
+enum Chosen<'a> {
+    /// What parts propose, what was bought, and these.
+    WithOwn(&'a [ItemIdx]),
+    /// Nothing but these.
+    Only(&'a [ItemIdx]),
+}
+
 /// The candidates with a row each; in the order of their indices.
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
@@ -133,9 +141,14 @@ pub(super) struct Candidates {
 }
 
 impl Candidates {
-    /// The `retrieve` best items of each part, and those of the history.
-    pub(super) fn new(history: &History, parts: &[Part], items: &Items, retrieve: usize) -> Self {
-        Self::chosen(history, parts, items, (retrieve, None))
+    /// The `retrieve` best items of each part, those of the history, and those that the shopper dealt with otherwise.
+    pub(super) fn new(
+        history: &History,
+        parts: &[Part],
+        items: &Items,
+        (retrieve, dealt_with): (usize, &[ItemIdx]),
+    ) -> Self {
+        Self::chosen(history, parts, items, (retrieve, Chosen::WithOwn(dealt_with)))
     }
 
     /// The items that were shown, distinct and known, with the ranks that they have among the `retrieve` best of each part.
@@ -145,14 +158,14 @@ impl Candidates {
         items: &Items,
         (retrieve, shown): (usize, &[ItemIdx]),
     ) -> Self {
-        Self::chosen(history, parts, items, (retrieve, Some(shown)))
+        Self::chosen(history, parts, items, (retrieve, Chosen::Only(shown)))
     }
 
     fn chosen(
         history: &History,
         parts: &[Part],
         items: &Items,
-        (retrieve, only): (usize, Option<&[ItemIdx]>),
+        (retrieve, chosen): (usize, Chosen<'_>),
     ) -> Self {
         let mut scores = vec![0.0; parts.len() * (items.len() + 1)];
         let mut found: Vec<ItemIdx> = Vec::new();
@@ -169,9 +182,12 @@ impl Candidates {
         }
         let shopper = Shopper::new(history, items);
         let moment = items.sales.moment(history.now);
-        match only {
-            Some(shown) => shown.clone_into(&mut found),
-            None => found.extend(shopper.latest(MOST_OWN)),
+        match chosen {
+            Chosen::Only(shown) => shown.clone_into(&mut found),
+            Chosen::WithOwn(dealt_with) => {
+                found.extend(shopper.latest(MOST_OWN));
+                found.extend(dealt_with.iter().filter(|item| (1..=items.len()).contains(&item.row())));
+            }
         }
         found.sort_unstable();
         found.dedup();
@@ -262,7 +278,7 @@ struct Shopper {
 
 impl Shopper {
     fn new(history: &History, items: &Items) -> Self {
-        let known = || history.known(items.len());
+        let known = || history.known_bought(items.len());
         let mut own: FxHashMap<ItemIdx, Own> = FxHashMap::default();
         let mut categories: FxHashMap<u32, (u32, i64)> = FxHashMap::default();
         let (mut bands, mut priced) = (0.0, 0.0);

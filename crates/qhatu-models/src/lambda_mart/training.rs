@@ -100,14 +100,15 @@ impl Question<'_> {
         OrderMoment { user: self.sequence.user, after, time: self.time() }
     }
 
-    fn answered(&self, asking: &Asking) -> Option<Answered> {
+    fn answered(&self, asking: &Asking, dealt_with: &[ItemIdx]) -> Option<Answered> {
         let (known, bought) = self.sequence.items.split_at(self.order.start);
         let bought = &bought[..self.order.len()];
         let times = &self.sequence.times[..known.len()];
         let told = self.journey.map(|journey| journey.told_before(self.asked));
         let history = History::bought(known, times, self.asked).in_department(self.department);
         let history = History { told: told.as_ref(), ..history };
-        let candidates = Candidates::new(&history, asking.parts, &asking.items, asking.retrieve);
+        let candidates =
+            Candidates::new(&history, asking.parts, &asking.items, (asking.retrieve, dealt_with));
         let label = |item| f32::from(u8::from(bought.contains(item)));
         let labels: Vec<f32> = candidates.items.iter().map(label).collect();
         let weights = vec![1.0; labels.len()];
@@ -192,6 +193,7 @@ impl Lessons {
             return Ok(Self::default());
         }
         fold.draw(&mut questions)?;
+        let dealt_with = fold.dealt_with(&questions)?;
         let parts = fit(&past)?;
         if parts.iter().any(|part| part.reads_acts()) {
             let shoppers = data.journeys.iter().filter_map(|own| Some((own.user?.0, own)));
@@ -201,7 +203,10 @@ impl Lessons {
             }
         }
         let asking = Asking { parts: &parts, items: Items::fit(data, config), retrieve: config.retrieve };
-        let answered = questions.par_iter().filter_map(|question| question.answered(&asking));
+        let answered = questions
+            .par_iter()
+            .zip(&dealt_with)
+            .filter_map(|(question, own)| question.answered(&asking, own));
         let clicked = lists.shown.par_iter().filter_map(|shown| lists.answered(shown, data, &asking));
         let mut answered: Vec<Answered> = answered.collect();
         let orders = answered.len();

@@ -2,7 +2,7 @@
 //! event is about; reading takes an `Arc` or copies a few numbers, so no lock outlives a look.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use qhatu_features::{Declarations, Entity, Row, State};
 use qhatu_schema::{Department, Event, Item, ItemId, SessionId, Timestamp, User, UserId};
@@ -29,7 +29,7 @@ pub(crate) struct Live {
     /// Of the shoppers whose record says where they live.
     departments: RwLock<FxHashMap<UserId, Department>>,
     pub(super) orders: RwLock<Orders>,
-    pub(super) features: Mutex<State>,
+    pub(super) features: RwLock<State>,
     pub(super) last_time: AtomicI64,
 }
 
@@ -69,7 +69,7 @@ impl Live {
             shelf: RwLock::default(),
             departments: RwLock::default(),
             orders: RwLock::default(),
-            features: Mutex::new(State::new(declarations)),
+            features: RwLock::new(State::new(declarations)),
             last_time: AtomicI64::new(0),
         }
     }
@@ -79,7 +79,7 @@ impl Live {
     pub(crate) fn apply_all<'a>(&self, events: impl Iterator<Item = &'a Event> + Clone) {
         let before = self.last_time();
         events.clone().for_each(|event| self.apply(event));
-        let mut features = self.features.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut features = self.features.write().unwrap_or_else(PoisonError::into_inner);
         events.for_each(|event| features.apply(event));
         features.forget_visits_before(Timestamp::from_millis(before));
     }
@@ -119,7 +119,7 @@ impl Live {
         self.names.write().unwrap_or_else(PoisonError::into_inner).intern(id)
     }
 
-    fn number(&self, id: &str) -> Option<ItemNo> {
+    pub(super) fn number(&self, id: &str) -> Option<ItemNo> {
         self.names.read().unwrap_or_else(PoisonError::into_inner).get(id)
     }
 
@@ -146,7 +146,7 @@ impl Live {
 
     /// Puts or replaces items.
     pub(crate) fn put_items(&self, items: Vec<Item>) {
-        let mut features = self.features.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut features = self.features.write().unwrap_or_else(PoisonError::into_inner);
         items.iter().for_each(|item| features.set_item(item));
         drop(features);
         let mut shelf = self.shelf.write().unwrap_or_else(PoisonError::into_inner);
@@ -207,7 +207,7 @@ impl Live {
 
     /// The features of an entity as they stand at `now`.
     pub(crate) fn features(&self, entity: Entity, key: &str, now: Timestamp) -> Row {
-        self.features.lock().unwrap_or_else(PoisonError::into_inner).row(entity, key, now)
+        self.features.read().unwrap_or_else(PoisonError::into_inner).row(entity, key, now)
     }
 
     /// A shopper's latest moves, newest first.

@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use qhatu_features::{Declarations, Reading};
 use qhatu_models::{History, Recommender, Vocabulary};
 use qhatu_schema::{ItemIdx, Timestamp};
 
+use super::fold;
 use super::shelf::{ItemNo, Names};
 use crate::error::ServeError;
 
@@ -43,12 +45,18 @@ pub(crate) struct LiveModel {
     pub(crate) version: String,
     pub(crate) recommender: Box<dyn Recommender>,
     pub(crate) loaded: Timestamp,
+    /// The features that it is told of.
+    pub(super) reading: Reading,
     idx_of: Vec<ItemIdx>,
     number_of: Vec<ItemNo>,
 }
 
 impl LiveModel {
-    fn new(loaded: LoadedModel, names: &RwLock<Names>) -> Result<Self, ServeError> {
+    fn new(
+        loaded: LoadedModel,
+        names: &RwLock<Names>,
+        declarations: &Declarations,
+    ) -> Result<Self, ServeError> {
         let ids = loaded.vocabulary.items();
         if ids.len() != loaded.recommender.catalogue_size() {
             let message = format!(
@@ -67,7 +75,8 @@ impl LiveModel {
             idx_of[number as usize] = ItemIdx(idx);
         }
         let LoadedModel { version, recommender, .. } = loaded;
-        Ok(Self { version, recommender, loaded: Timestamp::now(), idx_of, number_of })
+        let reading = fold::reading(&version, &*recommender, declarations);
+        Ok(Self { version, recommender, loaded: Timestamp::now(), reading, idx_of, number_of })
     }
 
     /// The model's index of an item; `None` for one that it was not trained on.
@@ -115,6 +124,7 @@ impl Slot {
 struct Shared {
     source: Box<dyn ModelSource>,
     names: Arc<RwLock<Names>>,
+    declarations: Arc<Declarations>,
     slots: Vec<(String, Slot)>,
     /// One load at a time; held by the loading thread, never by a request for a list.
     loading: Mutex<()>,
@@ -142,9 +152,14 @@ pub(crate) struct LiveModels {
 
 impl LiveModels {
     /// Nothing live yet; [`LiveModels::reload`] loads.
-    pub(crate) fn new(source: Box<dyn ModelSource>, names: Arc<RwLock<Names>>, aliases: &[String]) -> Self {
+    pub(crate) fn new(
+        source: Box<dyn ModelSource>,
+        names: Arc<RwLock<Names>>,
+        declarations: Arc<Declarations>,
+        aliases: &[String],
+    ) -> Self {
         let slots = aliases.iter().map(|alias| (alias.clone(), Slot::default())).collect();
-        let shared = Arc::new(Shared { source, names, slots, loading: Mutex::new(()) });
+        let shared = Arc::new(Shared { source, names, declarations, slots, loading: Mutex::new(()) });
         Self { shared, stop: Mutex::new(None) }
     }
 
@@ -248,7 +263,7 @@ impl Shared {
         if current.is_none() {
             return Ok(Some(None));
         }
-        let model = LiveModel::new(self.source.load(alias)?, &self.names)?;
+        let model = LiveModel::new(self.source.load(alias)?, &self.names, &self.declarations)?;
         model.warm();
         *broken = None;
         Ok(Some(Some(model)))

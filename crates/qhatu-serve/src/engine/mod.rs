@@ -4,6 +4,7 @@
 
 mod answer_log;
 mod diversity;
+mod fold;
 mod ingest;
 mod live;
 mod live_model;
@@ -139,10 +140,11 @@ impl Engine {
         if !faults.is_empty() {
             return Err(ServeError::Config { faults });
         }
+        let declarations = Arc::clone(&parts.declarations);
         let live = Arc::new(Live::new(parts.declarations, config.popularity_half_life_days));
         let engine = Arc::new(Self {
             placements: config.all_placements(),
-            models: LiveModels::new(parts.models, Arc::clone(&live.names), &config.aliases),
+            models: LiveModels::new(parts.models, Arc::clone(&live.names), declarations, &config.aliases),
             answers: AnswerLog::start(Arc::clone(&parts.documents), config.keep_answers_days)?,
             ingest: Ingest::start(Arc::clone(&parts.log), Arc::clone(&live))?,
             catalogue: Catalogue::new(parts.documents),

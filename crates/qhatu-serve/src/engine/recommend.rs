@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use qhatu_models::mmr::mmr;
-use qhatu_models::{Act, History, Reason, Scored, Told};
+use qhatu_models::{Act, FoldNow, History, Reason, Scored, Told};
 use qhatu_schema::{Department, EventKind, ItemId, ItemIdx, Money, SessionId, Timestamp, UserId};
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,7 @@ use ulid::Ulid;
 use utoipa::ToSchema;
 
 use super::diversity::Look;
+use super::fold::LiveFold;
 use super::live_model::LiveModel;
 use super::order::Together;
 use super::reason::{On, ReasonView, Why};
@@ -207,6 +208,8 @@ struct Context<'a> {
     /// How many of these the page shows; the others lie in the cart.
     on_page: usize,
     department: Option<Department>,
+    user: Option<UserId>,
+    session: Option<SessionId>,
     now: i64,
     k: usize,
     /// From 0 to 1.
@@ -273,6 +276,8 @@ impl Engine {
             on_page: on_page.len(),
             at_hand: on_page.into_iter().chain(self.live.numbers(request.cart.iter())).collect(),
             department: self.department(&request)?,
+            user: request.user_id.clone(),
+            session: request.session_id.clone(),
             now: self.now().millis(),
             k,
             diversity: diversity(&request, placement)?,
@@ -417,15 +422,18 @@ fn from_model(context: &Context, sieve: &Sieve) -> Vec<Candidate> {
     let Some(model) = &context.model else { return Vec::new() };
     let mut items: Vec<ItemIdx> = Vec::with_capacity(context.evidence.len() + context.at_hand.len());
     let mut times: Vec<i64> = Vec::with_capacity(items.capacity());
+    let mut only_seen: Vec<bool> = Vec::with_capacity(items.capacity());
     for step in &context.evidence {
         if let Some(idx) = model.idx(step.item) {
             items.push(idx);
             times.push(step.time);
+            only_seen.push(step.kind != EventKind::Purchase);
         }
     }
     for idx in context.at_hand.iter().filter_map(|&number| model.idx(number)) {
         items.push(idx);
         times.push(context.now);
+        only_seen.push(true);
     }
     let placed = context.department.is_some() && model.recommender.asks_department();
     let told = model.recommender.reads_acts().then(|| told(context, model));
@@ -434,7 +442,10 @@ fn from_model(context: &Context, sieve: &Sieve) -> Vec<Candidate> {
     }
     let now = context.now.max(times.last().copied().unwrap_or(context.now));
     let history = History::bought(&items, &times, now).in_department(context.department);
-    let history = History { told: told.as_ref(), ..history };
+    let (user, session) = (context.user.as_ref(), context.session.as_ref());
+    let fold = LiveFold { live: context.live, model, user, session, now };
+    let fold = (model.reading.width() > 0).then_some(&fold as &dyn FoldNow);
+    let history = History { only_seen: &only_seen, told: told.as_ref(), fold, ..history };
     let barred = |idx: ItemIdx| !model.number(idx).is_some_and(|number| sieve.passes(number));
     let best = model.recommender.recommend_because(&history, context.pool(), &barred);
     // A score of exactly zero says that nothing is known of the item.

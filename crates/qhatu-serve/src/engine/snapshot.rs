@@ -210,7 +210,7 @@ fn damaged(fault: impl ToString) -> Unusable {
 }
 
 fn saved(live: &Live) -> Result<Saved, String> {
-    let features = live.features.lock().unwrap_or_else(PoisonError::into_inner).snapshot();
+    let features = live.features.read().unwrap_or_else(PoisonError::into_inner).snapshot();
     Ok(Saved {
         names: live.names.read().unwrap_or_else(PoisonError::into_inner).ids().to_vec(),
         users: live.users.all(),
@@ -232,7 +232,7 @@ fn fill(live: &Live, saved: Saved, features: State) {
     saved.sessions.into_iter().for_each(|(id, shopper)| live.sessions.put(id, shopper));
     live.popularity.go_on_from(saved.popularity);
     *live.orders.write().unwrap_or_else(PoisonError::into_inner) = saved.orders;
-    *live.features.lock().unwrap_or_else(PoisonError::into_inner) = features;
+    *live.features.write().unwrap_or_else(PoisonError::into_inner) = features;
     live.last_time.store(saved.last_time, std::sync::atomic::Ordering::Relaxed);
 }
 
