@@ -420,21 +420,7 @@ fn spread(context: &Context, found: Vec<Candidate>) -> Vec<Candidate> {
 
 fn from_model(context: &Context, sieve: &Sieve) -> Vec<Candidate> {
     let Some(model) = &context.model else { return Vec::new() };
-    let mut items: Vec<ItemIdx> = Vec::with_capacity(context.evidence.len() + context.at_hand.len());
-    let mut times: Vec<i64> = Vec::with_capacity(items.capacity());
-    let mut only_seen: Vec<bool> = Vec::with_capacity(items.capacity());
-    for step in &context.evidence {
-        if let Some(idx) = model.idx(step.item) {
-            items.push(idx);
-            times.push(step.time);
-            only_seen.push(step.kind != EventKind::Purchase);
-        }
-    }
-    for idx in context.at_hand.iter().filter_map(|&number| model.idx(number)) {
-        items.push(idx);
-        times.push(context.now);
-        only_seen.push(true);
-    }
+    let Known { items, times, only_seen } = known(context, model);
     let placed = context.department.is_some() && model.recommender.asks_department();
     let told = model.recommender.reads_acts().then(|| told(context, model));
     if items.is_empty() && !placed && told.as_ref().is_none_or(Told::is_empty) {
@@ -456,6 +442,35 @@ fn from_model(context: &Context, sieve: &Sieve) -> Vec<Candidate> {
         Some(Candidate { number, score: scored.score, source: "model", why })
     };
     best.into_iter().take_while(known).filter_map(candidate).collect()
+}
+
+/// What a model is told of, oldest first.
+#[derive(Default)]
+struct Known {
+    items: Vec<ItemIdx>,
+    times: Vec<i64>,
+    only_seen: Vec<bool>,
+}
+
+/// What was bought, at the time of its order, what was shown interest in, and what is at hand.
+fn known(context: &Context, model: &LiveModel) -> Known {
+    let starts = context.shopper.order_starts();
+    let of = |step: &&Move| {
+        let start = if step.is_interest() { None } else { starts.get(&step.order()) };
+        Some((start.copied().unwrap_or(step.time), model.idx(step.item)?, step.is_interest()))
+    };
+    let mut steps: Vec<(i64, ItemIdx, bool)> = context.evidence.iter().filter_map(of).collect();
+    // Stable: what is of one time stays in its order.
+    steps.sort_by_key(|(time, ..)| *time);
+    let at_hand = context.at_hand.iter().filter_map(|&number| model.idx(number));
+    steps.extend(at_hand.map(|idx| (context.now, idx, true)));
+    let mut own = Known::default();
+    for (time, item, seen) in steps {
+        own.items.push(item);
+        own.times.push(time);
+        own.only_seen.push(seen);
+    }
+    own
 }
 
 /// What a model that reads acts is told: what the shopper did, then what lies in the cart and what is looked at now, as far

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use qhatu_models::{Deed, OrderKey, Told};
 use qhatu_schema::{Event, EventId, EventKind, ItemIdx, Money, OrderId};
-use rustc_hash::{FxBuildHasher, FxHashMap};
+use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 
 use super::shelf::ItemNo;
@@ -50,8 +50,13 @@ impl Move {
         })
     }
 
-    fn is_interest(&self) -> bool {
+    pub(crate) fn is_interest(&self) -> bool {
         self.kind != EventKind::Purchase
+    }
+
+    /// The order of a purchase.
+    pub(crate) fn order(&self) -> OrderKey<'_> {
+        OrderKey::of(self.order_id.as_ref(), self.time)
     }
 }
 
@@ -129,8 +134,8 @@ impl Shopper {
         bought
     }
 
-    /// What a model is told, oldest first: purchases that were kept, and the latest views, clicks and
-    /// carts of items that were not bought since nor taken out of the cart.
+    /// What a model is told, oldest first: purchases that were kept, of lines that repeat within an order the first, and the
+    /// latest views, clicks and carts of items that were not bought since nor taken out of the cart.
     pub(crate) fn evidence(&self, bought: &FxHashMap<ItemNo, Bought>) -> Vec<&Move> {
         let mut told = 0;
         let mut settled: Vec<ItemNo> = Vec::new();
@@ -153,7 +158,18 @@ impl Shopper {
             }
         }
         evidence.reverse();
+        let mut lines = FxHashSet::default();
+        evidence.retain(|step| step.is_interest() || lines.insert((step.order(), step.item)));
         evidence
+    }
+
+    /// When each order began: an order stands where its first line does, as in training.
+    pub(crate) fn order_starts(&self) -> FxHashMap<OrderKey<'_>, i64> {
+        let mut starts = FxHashMap::default();
+        for step in self.moves.iter().filter(|step| !step.is_interest() && !step.refund) {
+            starts.entry(step.order()).or_insert(step.time);
+        }
+        starts
     }
 
     /// What a model that reads acts is told: every move on an item that it knows. What was given back was wanted once, as
@@ -163,7 +179,7 @@ impl Shopper {
         for step in self.moves.iter().filter(|step| !step.refund) {
             let Some(item) = idx(step.item) else { continue };
             let (time, kind) = (step.time, step.kind);
-            deeds.push(Deed { time, item, order: OrderKey::of(step.order_id.as_ref(), time), kind });
+            deeds.push(Deed { time, item, order: step.order(), kind });
         }
         Told::of(&deeds)
     }

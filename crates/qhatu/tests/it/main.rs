@@ -3,6 +3,7 @@
 
 mod models;
 mod propensity;
+mod ranking;
 mod shop;
 mod title;
 mod train;

@@ -1,0 +1,159 @@
+//! A ranking that is told of the shop's features: trained by the program from the lake, answered by the server from its live
+//! state, and both say the same of the same moment.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::sync::Arc;
+
+use qhatu_features::Declarations;
+use qhatu_models::{FoldAsked, History, saved};
+use qhatu_registry::Registry;
+use qhatu_serve::{Clock, Engine, Parts, RegistrySource, Request, ServeConfig};
+use qhatu_store::{Lake, open_documents, open_event_log};
+use qhatu_train::{FoldInputs, ShopData, Wanted};
+
+use crate::shop::Shop;
+
+const FEATURES: &str = r#"
+[[feature]]
+name = "looks_5d"
+entity = "user_item"
+aggregate = "count"
+events = ["view"]
+window_days = 5
+meaning = "How often the shopper looked at the product of late"
+
+[[feature]]
+name = "last_look"
+entity = "user_item"
+aggregate = "last"
+events = ["view"]
+meaning = "When the shopper last looked at the product"
+"#;
+const CONFIG: &str = "[features]\ndeclarations = \"features.toml\"\n[train]\n\
+    models = [\"popularity\", \"recent_popularity\", \"lambda_mart\"]\nsplit = \"leave_one_out\"\nbootstrap_samples = 100\n\
+    [train.lambda_mart]\nmodels = [\"popularity\"]\nheld_out_days = 60\nretrieve = 5\n\
+    trees = { rounds = 30, growth = { min_rows_in_leaf = 5 } }\n";
+
+/// Visits in which two products are looked at, and the first is bought the day after; the last visits end without an order.
+fn visits() -> String {
+    let mut text = String::new();
+    for user in 0..160_u32 {
+        for visit in 0..4_u32 {
+            let mixed = (user * 4 + visit).wrapping_mul(2_654_435_761) >> 8;
+            let (wanted, other) = (mixed % 40, (mixed / 64) % 40);
+            let mut steps = vec![("view", wanted, 10), ("view", other, 11), ("view", wanted, 12)];
+            if visit < 3 {
+                steps.push(("purchase", wanted, 36));
+            }
+            for (kind, item, hour) in steps {
+                let day = 1 + user % 26 + hour / 24;
+                let time = format!("2026-0{}-{day:02}T{:02}:00:{:02}Z", 3 + visit, hour % 24, user % 60);
+                let _ = writeln!(
+                    text,
+                    r#"{{"event_id":"{user}-{visit}-{hour}","time":"{time}","kind":"{kind}","user_id":"visitor{user}","session_id":"{user}-{visit}","item_id":"look{item}","price":{{"micros":{},"currency":"PEN"}}}}"#,
+                    (10 + item) * 1_000_000
+                );
+            }
+        }
+    }
+    // The last event of all: the moment that the server takes for now.
+    text + r#"{"event_id":"end","time":"2026-06-29T00:00:00Z","kind":"search","user_id":"somebody else","query":"mug"}"#
+}
+
+/// The items of a list with their scores, from the live state.
+fn live(engine: &Engine, user: &str, k: usize) -> BTreeMap<String, f64> {
+    let request = Request {
+        user_id: Some(qhatu_schema::UserId::new(user).unwrap()),
+        exclude_bought: Some(false),
+        k: Some(k),
+        ..Request::default()
+    };
+    let answer = engine.recommend(request, None).unwrap();
+    let by_model = answer.items.iter().filter(|item| item.source == "model");
+    by_model.map(|item| (item.item_id.to_string(), item.score)).collect()
+}
+
+#[test]
+fn what_the_server_says_is_what_was_learned_from_the_lake() {
+    let shop = Shop::new();
+    fs::write(shop.dir().join("visits.jsonl"), visits()).unwrap();
+    fs::write(shop.dir().join("features.toml"), FEATURES).unwrap();
+    fs::write(shop.dir().join("qhatu.toml"), CONFIG).unwrap();
+    let said = shop.succeed(&["ingest", "visits.jsonl"]);
+    assert!(!said.contains("quarantine/"), "{said}");
+    let said = shop.succeed(&["train"]);
+    assert!(said.contains("(lambda_mart) is promoted to champion"), "{said}");
+
+    let data = shop.data();
+    let documents = open_documents(&data.join("metadata")).unwrap();
+    let registry = Registry::new(Arc::clone(&documents), data.join("artifacts"));
+    let champion = registry.alias("recommender", "champion").unwrap().unwrap();
+    let artifact = registry.open(&champion).unwrap();
+    let (vocabulary, model) = saved::from_files(|name| artifact.files.get(name).map(Vec::as_slice)).unwrap();
+    let columns = model.fold_columns().to_vec();
+    assert!(
+        ["looks_5d", "last_look", "product_views", "user_spent"]
+            .iter()
+            .all(|name| columns.iter().any(|own| own.name == *name))
+    );
+
+    let log = open_event_log(&data.join("log")).unwrap();
+    let engine = |features: &str| {
+        let declarations = Arc::new(Declarations::from_toml(features).unwrap());
+        let source =
+            RegistrySource::new(Registry::new(Arc::clone(&documents), data.join("artifacts")), "recommender");
+        let (log, documents) = (Arc::clone(&log), Arc::clone(&documents));
+        let parts = Parts { log, documents, declarations, models: Box::new(source) };
+        let config = ServeConfig { clock: Clock::LastEvent, reload_seconds: 0, ..ServeConfig::default() };
+        let engine = Engine::open(parts, config).unwrap();
+        engine.wait().unwrap();
+        engine
+    };
+    let declarations = Arc::new(Declarations::from_toml(FEATURES).unwrap());
+    let inputs = FoldInputs { declarations, items: Arc::default() };
+    let lake = Lake::open(data.join("lake")).unwrap();
+    let known = ShopData::read(&lake, Wanted { fold: Some(inputs), ..Wanted::default() }).unwrap();
+    let past = known.interactions(i64::MAX);
+    let serving = engine(FEATURES);
+    let now = serving.now().millis();
+    let asked: Vec<FoldAsked> =
+        past.sequences.iter().map(|own| FoldAsked { user: Some(own.user), time: now }).collect();
+    let mut compared = 0;
+    past.fold
+        .as_ref()
+        .unwrap()
+        .replay(&columns, &asked, &mut |moment| {
+            for (place, fold) in moment {
+                let own = &past.sequences[*place];
+                let history = History { fold: Some(*fold), ..History::bought(&own.items, &own.times, now) };
+                let mut scores = vec![0.0; vocabulary.len() + 1];
+                model.score(&history, &mut scores);
+                let user = known.users[own.user.row()].as_str();
+                for (item, found) in live(&serving, user, 30) {
+                    let id = qhatu_schema::ItemId::new(&item).unwrap();
+                    let expected = f64::from(scores[vocabulary.idx(&id).unwrap().row()]);
+                    assert!((found - expected).abs() < 1e-5, "{item} for {user}: {found}, {expected}");
+                    compared += 1;
+                }
+            }
+        })
+        .unwrap();
+    assert!(compared > 2_000, "{compared}");
+
+    // What was looked at last, and not bought, stands first.
+    let first = |engine: &Engine, user: u32| {
+        let list = live(engine, &format!("visitor{user}"), 40);
+        let (item, _) = list.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
+        item == format!("look{}", ((user * 4 + 3).wrapping_mul(2_654_435_761) >> 8) % 40)
+    };
+    // Shoppers of the last two days.
+    let late: Vec<u32> = (0..160).filter(|user| user % 26 >= 24).collect();
+    let right = late.iter().filter(|user| first(&serving, **user)).count();
+    assert!(right * 10 >= late.len() * 8, "{right} of {}", late.len());
+    // A feature that is another one now is missing, and the shopper is answered all the same.
+    let changed = engine(&FEATURES.replace("events = [\"view\"]", "events = [\"search\"]"));
+    let right = late.iter().filter(|user| first(&changed, **user)).count();
+    assert!(right * 10 < late.len() * 5, "{right} of {}", late.len());
+}
