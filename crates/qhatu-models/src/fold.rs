@@ -30,6 +30,9 @@ pub trait FoldNow: Debug + Sync {
     fn dealt_with(&self, most: usize) -> Vec<ItemIdx>;
 }
 
+/// Those who asked at one moment, by their places, each with the fold as it was.
+pub type FoldMoment<'a> = [(usize, &'a dyn FoldNow)];
+
 /// The fold at all moments of the past.
 pub trait FoldPast: Debug + Send + Sync {
     /// The features of these names; `all` stands for every number of shoppers, of products, and of a shopper with either a
@@ -55,7 +58,7 @@ pub trait FoldPast: Debug + Send + Sync {
         &self,
         columns: &[FoldColumn],
         asked: &[FoldAsked],
-        show: &mut dyn FnMut(&[(usize, &dyn FoldNow)]),
+        show: &mut dyn FnMut(&FoldMoment<'_>),
     ) -> Result<(), ModelError>;
 }
 

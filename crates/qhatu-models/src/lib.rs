@@ -42,7 +42,7 @@ pub mod vstan;
 
 pub use act::Act;
 pub use error::ModelError;
-pub use fold::{FoldAsked, FoldColumn, FoldNow, FoldPast, OrderMoment};
+pub use fold::{FoldAsked, FoldColumn, FoldMoment, FoldNow, FoldPast, OrderMoment};
 pub use interactions::{Interactions, Purchase, Sequence, Vocabulary};
 pub use item_sides::{ItemSides, ItemVectors, Labels, category_path, price_bands};
 pub use journey::{Deed, Journey, OrderKey, Told};

@@ -8,7 +8,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use qhatu_features::{Asking, Declarations, Reading, State, ValueType};
-use qhatu_models::{FoldAsked, FoldColumn, FoldNow, FoldPast, ModelError, OrderMoment, Vocabulary};
+use qhatu_models::{
+    FoldAsked, FoldColumn, FoldMoment, FoldNow, FoldPast, ModelError, OrderMoment, Vocabulary,
+};
 use qhatu_schema::{EventColumns, Item, ItemId, ItemIdx, NO_TEXT, Timestamp, UserId, UserIdx};
 use qhatu_store::{Lake, StoreError};
 use rustc_hash::FxHashMap;
@@ -206,7 +208,7 @@ impl FoldPast for LakeFold {
         &self,
         columns: &[FoldColumn],
         asked: &[FoldAsked],
-        show: &mut dyn FnMut(&[(usize, &dyn FoldNow)]),
+        show: &mut dyn FnMut(&FoldMoment<'_>),
     ) -> Result<(), ModelError> {
         let defined = columns.iter().map(|column| (column.name.as_str(), column.definition.as_str()));
         let reading = Reading::of_defined(&self.inputs.declarations, defined);

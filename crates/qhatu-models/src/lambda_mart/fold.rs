@@ -88,7 +88,7 @@ mod tests {
     use qhatu_schema::{ItemId, UserIdx};
 
     use super::*;
-    use crate::fold::{FoldNow, OrderMoment};
+    use crate::fold::{FoldMoment, FoldNow, OrderMoment};
     use crate::interactions::{Purchase, Vocabulary};
     use crate::lambda_mart::LambdaMart;
     use crate::popularity::{self, Popularity};
@@ -154,7 +154,7 @@ mod tests {
             &self,
             _: &[FoldColumn],
             asked: &[FoldAsked],
-            show: &mut dyn FnMut(&[(usize, &dyn FoldNow)]),
+            show: &mut dyn FnMut(&FoldMoment<'_>),
         ) -> Result<(), ModelError> {
             for (place, own) in asked.iter().enumerate().rev() {
                 show(&[(place, &LooksOf(own.user.expect("shoppers are known"), own.time))]);
