@@ -175,33 +175,6 @@ impl TrainConfig {
         self.models.iter().chain(parts).map(String::as_str)
     }
 
-    /// What the models that are to be fitted want to know of the items, and whether any reads acts.
-    pub fn inputs(&self) -> Inputs {
-        let mut wanted = Inputs::default();
-        for own in self.fitted().filter_map(|name| self.item_inputs(name)) {
-            wanted.text |= own.text;
-            wanted.category |= own.category;
-            wanted.price_band |= own.price_band;
-            wanted.event_kind |= own.event_kind;
-        }
-        wanted
-    }
-
-    /// Whether a model that is to be fitted reads the titles of items as a model of its own.
-    pub fn reads_titles(&self) -> bool {
-        self.fitted().any(|name| name == "text_neighbours")
-    }
-
-    /// Whether a model that is to be fitted asks where shoppers live.
-    pub fn reads_departments(&self) -> bool {
-        self.fitted().any(|name| name == "department_popularity")
-    }
-
-    /// Whether a model that is to be fitted is told of the shop's features.
-    pub fn reads_fold(&self) -> bool {
-        self.fitted().any(|name| name == "lambda_mart") && !self.lambda_mart.features.is_empty()
-    }
-
     /// What a model wants to know of the items: a sequence model for its inputs and its augmentation, `lambda_mart` for its
     /// columns.
     pub(crate) fn item_inputs(&self, name: &str) -> Option<Inputs> {

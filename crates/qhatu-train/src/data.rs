@@ -39,10 +39,10 @@ pub struct ItemSide {
 pub struct Wanted {
     /// Only what lies before this day began.
     pub before: Option<LimaDay>,
-    /// All that shoppers and visits did, for models that read acts: see [`TrainConfig::inputs`](crate::TrainConfig::inputs).
+    /// All that shoppers and visits did, for models that read acts: see [`TrainConfig::wants`](crate::TrainConfig::wants).
     pub acts: bool,
     /// The shop's features at every moment, for models that are told of them: see
-    /// [`TrainConfig::reads_fold`](crate::TrainConfig::reads_fold).
+    /// [`TrainConfig::wants`](crate::TrainConfig::wants).
     pub fold: Option<FoldInputs>,
 }
 

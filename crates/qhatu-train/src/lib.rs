@@ -15,6 +15,7 @@ mod pipeline;
 pub mod propensity;
 mod search;
 mod split;
+mod wants;
 
 pub use config::{
     ItemSidesConfig, LEARNED, MODELS, ON_DEMAND, OPTIONAL, Split, TextNeighboursConfig, TrainConfig,
@@ -25,5 +26,6 @@ pub use fold::FoldInputs;
 pub use judged::lists;
 pub use pipeline::{Outcome, Place, Step, evaluate, train};
 pub use qhatu_models::sequence::Progress;
-pub use search::{Found, Grid, SearchConfig, Trial, search};
+pub use search::{Found, Grid, SearchConfig, Trial, search, searched};
 pub use split::{Asked, TestSet};
+pub use wants::Wants;

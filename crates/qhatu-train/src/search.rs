@@ -117,7 +117,7 @@ pub fn search(
     let mut chosen = config.clone();
     let mut found = Vec::new();
     for name in &config.models {
-        let grid = config.search.space.get(name).cloned().unwrap_or_else(|| grid(name));
+        let grid = grid_of(name, config);
         if grid.is_empty() {
             continue;
         }
@@ -128,6 +128,26 @@ pub fn search(
         found.push(one);
     }
     Ok((chosen, found))
+}
+
+/// The configurations of all trials: what is read of the shop must suffice for each of them.
+///
+/// # Errors
+/// Settings that cannot be.
+pub fn searched(config: &TrainConfig) -> Result<Vec<TrainConfig>, TrainError> {
+    config.check()?;
+    let mut all = Vec::new();
+    for name in &config.models {
+        for settings in drawn(name, config, &grid_of(name, config))? {
+            all.push(with_settings(config, name, &settings)?);
+        }
+    }
+    Ok(all)
+}
+
+/// What is tried of a model: what the configuration says, or else a grid of its own.
+fn grid_of(name: &str, config: &TrainConfig) -> Grid {
+    config.search.space.get(name).cloned().unwrap_or_else(|| grid(name))
 }
 
 /// A search that is under way.

@@ -99,7 +99,7 @@ fn what_was_put_into_the_cart_is_found_where_purchases_tell_nothing() {
     let data = ShopData::from_events_with_acts(&events).unwrap();
     for split in [Split::Time, Split::LeaveOneOut] {
         let config = config(split);
-        assert!(config.inputs().event_kind);
+        assert!(config.wants().acts);
         let with = ndcg(&data, &config, "sasrec");
         let mut plain = config.clone();
         plain.sasrec.inputs.event_kind = false;

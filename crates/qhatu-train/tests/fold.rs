@@ -228,7 +228,7 @@ fn what_was_looked_at_is_found_where_purchases_tell_nothing() {
     let data = shop.data();
     for split in [Split::Time, Split::LeaveOneOut] {
         let config_with = config(split, &["looks_3d", "last_look"]);
-        assert!(config_with.reads_fold());
+        assert!(config_with.wants().fold);
         let with = ndcg(&data, &config_with);
         let without = ndcg(&data, &config(split, &[]));
         assert!(with > 0.5 && without < 0.2, "{split:?}: {with} with features, {without} without");

@@ -97,7 +97,7 @@ fn a_sequence_model_knows_what_is_said_of_an_item_that_nobody_bought() {
         config.sasrec.inputs.text = told;
         config.sasrec.inputs.category = told;
         config.sasrec.inputs.price_band = told;
-        assert_eq!(config.inputs().text, told);
+        assert_eq!(config.wants().text, told);
         evaluate(&data, &config, work.path(), "test", &mut |_| {}).unwrap();
         let mut files = fs::read_dir(work.path()).unwrap().map(|entry| entry.unwrap().path());
         let path = files.find(|path| path.to_string_lossy().contains("sasrec")).unwrap();
@@ -128,7 +128,7 @@ fn where_shoppers_live_is_asked_and_taught() {
     for split in [Split::Time, Split::LeaveOneOut] {
         let models = vec!["popularity".to_owned(), "department_popularity".to_owned()];
         let config = TrainConfig { split, bootstrap_samples: 1, models, ..TrainConfig::default() };
-        assert!(config.reads_departments() && !TrainConfig::default().reads_departments());
+        assert!(config.wants().departments && !TrainConfig::default().wants().departments);
         let test = TestSet::new(&data, &config).unwrap();
         for shopper in &test.shoppers {
             assert_eq!(shopper.history().department, lives(shopper.user), "{split:?}");

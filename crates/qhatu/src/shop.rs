@@ -10,7 +10,7 @@ use qhatu_registry::Registry;
 use qhatu_schema::{Currency, ItemId, LimaDay, Money};
 use qhatu_store::{Catalogue, Documents, EventLog, Lake, Paths, open_documents, open_event_log};
 use qhatu_text::{LatentSemantics, TextEncoder};
-use qhatu_train::{FoldInputs, ItemSide, Place, ShopData, TrainError, Wanted};
+use qhatu_train::{FoldInputs, ItemSide, Place, ShopData, TrainConfig, TrainError, Wanted, Wants};
 
 use crate::config::Project;
 use crate::fault::Fault;
@@ -24,15 +24,9 @@ pub(crate) struct Shop {
     pub(crate) paths: Paths,
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) documents: Arc<dyn Documents>,
-    champion: OnceLock<Asks>,
-}
-
-/// What a model wants to be told beside what was bought.
-#[derive(Debug, Clone, Copy, Default)]
-struct Asks {
-    acts: bool,
-    department: bool,
-    fold: bool,
+    /// What a search may fit beside what the configuration says.
+    pub(crate) searched: Vec<TrainConfig>,
+    champion: OnceLock<Wants>,
 }
 
 impl Shop {
@@ -42,7 +36,7 @@ impl Shop {
         let paths = project.paths();
         let log = open_event_log(&paths.log_dir())?;
         let documents = open_documents(&paths.metadata_dir())?;
-        Ok(Self { project, paths, log, documents, champion: OnceLock::new() })
+        Ok(Self { project, paths, log, documents, searched: Vec::new(), champion: OnceLock::new() })
     }
 
     pub(crate) fn catalogue(&self) -> Catalogue {
@@ -70,39 +64,38 @@ impl Shop {
     /// What the lake has, up to a day, with all that shoppers and visits did, and with the shop's features, where a model that
     /// is to be fitted, or the champion, reads them.
     pub(crate) fn read(&self, lake: &Lake, before: Option<LimaDay>) -> Result<ShopData, Fault> {
-        let config = &self.project.config.train;
-        let acts = config.inputs().event_kind || self.champion_asks().acts;
-        let fold = match config.reads_fold() || self.champion_asks().fold {
+        let wants = self.wants();
+        let fold = match wants.fold {
             true => {
                 let (declarations, items) = (self.declarations()?, Arc::new(self.catalogue().items()?));
                 Some(FoldInputs { declarations, items })
             }
             false => None,
         };
-        Ok(ShopData::read(lake, Wanted { before, acts, fold })?)
+        Ok(ShopData::read(lake, Wanted { before, acts: wants.acts, fold })?)
     }
 
-    /// What the model that serves wants to be told, if it can be read: it is judged beside those that are to be fitted, with
-    /// all that it reads.
-    fn champion_asks(&self) -> Asks {
-        *self.champion.get_or_init(|| self.read_champion().unwrap_or_default())
+    /// What is to be read of the shop: all that a model which is to be fitted or tried wants, and the model that serves, if it
+    /// can be read, for it is judged beside them.
+    fn wants(&self) -> Wants {
+        let tried = self.searched.iter().map(TrainConfig::wants).fold(Wants::default(), Wants::with);
+        let champion = *self.champion.get_or_init(|| self.read_champion().unwrap_or_default());
+        self.project.config.train.wants().with(tried).with(champion)
     }
 
-    fn read_champion(&self) -> Option<Asks> {
+    fn read_champion(&self) -> Option<Wants> {
         let registry = self.registry();
         let version = registry.alias(&self.project.config.registry.model, "champion").ok()??;
         let artifact = registry.open(&version).ok()?;
         let (_, model) = saved::from_files(|name| artifact.files.get(name).map(Vec::as_slice)).ok()?;
-        let fold = !model.fold_columns().is_empty();
-        Some(Asks { acts: model.reads_acts(), department: model.asks_department(), fold })
+        Some(Wants::of_model(&*model))
     }
 
     /// The folder of the text model by which a model that is to be fitted reads titles, if there is one.
     pub(crate) fn text_model(&self) -> Option<PathBuf> {
-        let config = &self.project.config.train;
-        let reads_titles = config.inputs().text || config.reads_titles();
-        let folder = &config.text_neighbours.model;
-        (reads_titles && !folder.is_empty()).then(|| self.project.root.join(folder))
+        let wants = self.wants();
+        let folder = &self.project.config.train.text_neighbours.model;
+        ((wants.text || wants.titles) && !folder.is_empty()).then(|| self.project.root.join(folder))
     }
 
     /// The data with what the catalogue says of shoppers and items, as far as a model that is to be fitted takes it; of
@@ -110,17 +103,16 @@ impl Shop {
     /// currencies have no order.
     pub(crate) fn with_sides(&self, data: ShopData, cold: bool) -> Result<ShopData, Fault> {
         let config = &self.project.config.train;
-        let (wanted, folder) = (config.inputs(), &config.text_neighbours.model);
-        let data = match config.reads_departments() || self.champion_asks().department {
+        let (wanted, folder) = (self.wants(), &config.text_neighbours.model);
+        let data = match wanted.departments {
             true => data.with_departments(&self.catalogue().users()?),
             false => data,
         };
-        let reads_titles = config.reads_titles();
-        if reads_titles && folder.is_empty() {
+        if wanted.titles && folder.is_empty() {
             return Err(TrainError::NoItemVectors.into());
         }
-        let text = wanted.text || reads_titles;
-        if !(text || wanted.category || wanted.price_band) {
+        let text = wanted.text || wanted.titles;
+        if !wanted.items() {
             return Ok(data);
         }
         let mut items = self.catalogue().items()?;

@@ -34,7 +34,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Fault> {
     config.seed = args.seed.unwrap_or(config.seed);
     config.models = args.models.clone().unwrap_or_else(|| config.models.clone());
     if args.search {
+        shop.searched = qhatu_train::searched(&shop.project.config.train)?;
         shop.project.config.train = search(&shop)?;
+        shop.searched.clear();
     }
     let outcome = train(&shop)?;
     say(text_table(&outcome.report));

@@ -166,3 +166,19 @@ fn a_champion_is_judged_with_all_that_it_reads() {
     let said = train(false);
     assert_eq!(between(&said, " against ", " of champion v1 (sasrec)"), reached, "{said}");
 }
+
+/// What only a trial reads is read for it.
+#[test]
+fn a_search_may_switch_inputs_on() {
+    let shop = Shop::new();
+    fs::write(shop.dir().join("visits.jsonl"), visits()).unwrap();
+    shop.succeed(&["ingest", "visits.jsonl"]);
+    let config = "[train]\nmodels = [\"recent_popularity\", \"sasrec\"]\nsplit = \"leave_one_out\"\nbootstrap_samples = 100\n\
+         [train.sasrec]\nsteps = \"items\"\nhidden_size = 16\nnum_attention_heads = 2\nepochs = 8\n\
+         learning_rate = 0.01\nwarmup_steps = 5\nema_decay = 0.5\n\
+         [train.search]\ntrials = 2\nreduction = 2\n[train.search.space.recent_popularity]\n\
+         [train.search.space.sasrec]\n\"inputs.event_kind\" = [true]\n";
+    fs::write(shop.dir().join("qhatu.toml"), config).unwrap();
+    let said = shop.succeed(&["train", "--search"]);
+    assert!(said.contains("# sasrec of 2 trials") && said.contains("event_kind = true"), "{said}");
+}
