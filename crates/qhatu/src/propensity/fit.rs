@@ -190,8 +190,12 @@ pub(crate) fn run(args: &Args) -> Result<(), Fault> {
     stage.say(&what);
     let trained = train(&examples, &recipes, &args.config())?;
     stage.end(&what);
+    let target = match args.shoppers {
+        Some(days) => format!("a purchase within {days} days"),
+        None => args.target.clone().unwrap_or_default(),
+    };
     let place = Place { out: args.out.as_deref(), dir: args.dir.as_deref() };
-    let kept = stored::keep(&place, &trained, &examples, args.past_gate)?;
+    let kept = stored::keep(&place, &trained, (&examples, &target), args.past_gate)?;
     if args.json {
         return say_json(&trained.report);
     }

@@ -3,7 +3,8 @@
 //!
 //! A champion of the same data and protocol has its figures already. One of other data is judged again: its settings are
 //! fitted on these rows, fold by fold, for the champion itself may have learned from some of them. So the same settings
-//! fitted on newer rows come to the same figure, and pass.
+//! fitted on newer rows come to the same figure, and pass. A version that foretells something else, another column or a purchase within
+//! other days, takes no champion's place unless it is sent past the gate.
 
 use qhatu_features::Recipe;
 use qhatu_registry::{Decision, Evidence, Gate, ModelVersion, Registry};
@@ -31,6 +32,9 @@ struct Settings {
     /// Versions of before there were texts have none.
     #[serde(default)]
     texts: Texts,
+    /// What it foretells; versions of before it was kept say nothing.
+    #[serde(default)]
+    target: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -80,6 +84,9 @@ fn decide(
             Evidence { candidate: mean(&own), against, reference: 0.5, interval: None, champion: None };
         return Ok(registry.promote(version, &gate, &evidence, Timestamp::now())?);
     };
+    if let Some(reason) = other_target(version, &champion) {
+        return Ok(Decision { promoted: false, reason });
+    }
     let theirs = match champion_folds(registry, (version, &champion), (trained, examples))? {
         Ok(theirs) => theirs,
         Err(reason) => return Ok(Decision { promoted: false, reason }),
@@ -93,6 +100,18 @@ fn decide(
     };
     let gate = Gate { require_significant, or_equal: true, ..gate };
     Ok(registry.promote(version, &gate, &evidence, Timestamp::now())?)
+}
+
+/// Why a version that foretells something else than the champion does not take its place: whoever reads the scores would be
+/// told another thing.
+fn other_target(version: &ModelVersion, champion: &ModelVersion) -> Option<String> {
+    let target = |version: &ModelVersion| {
+        let settings = serde_json::from_value::<Settings>(version.new.config.clone());
+        settings.map(|settings| settings.target).unwrap_or_default()
+    };
+    let (own, theirs) = (target(version), target(champion));
+    let differ = !theirs.is_empty() && own != theirs;
+    differ.then(|| format!("champion v{} foretells {theirs:?}, this version {own:?}", champion.version))
 }
 
 /// The champion's ROC-AUC on each fold of the candidate's rows, or why there is none.
@@ -119,7 +138,7 @@ fn champion_folds(
 
 /// Judges a version's settings on the candidate's rows and folds.
 fn again(config: &Value, trained: &Trained, examples: &Examples) -> Result<PropensityReport, String> {
-    let Settings { config, recipes, texts } =
+    let Settings { config, recipes, texts, .. } =
         serde_json::from_value(config.clone()).map_err(|fault| fault.to_string())?;
     let examples = examples.with_texts(&texts.columns).map_err(|fault| fault.to_string())?;
     if examples.texts.iter().any(|column| column.vectors.model != texts.model) {

@@ -25,11 +25,11 @@ pub(super) struct Place<'a> {
     pub(super) dir: Option<&'a Path>,
 }
 
-/// Keeps a model, and says where.
+/// Keeps a model of examples and of what it foretells of them, and says where.
 pub(super) fn keep(
     place: &Place,
     trained: &Trained,
-    examples: &Examples,
+    (examples, target): (&Examples, &str),
     past_gate: bool,
 ) -> Result<Vec<String>, Fault> {
     let report =
@@ -46,7 +46,7 @@ pub(super) fn keep(
     }
     if let Some(dir) = place.dir {
         let shop = Shop::open(dir)?;
-        let version = register(&shop, trained, examples, files)?;
+        let version = register(&shop, trained, (examples, target), files)?;
         said.push(format!("registered as {MODEL} {}", version.version));
         said.push(gate::ask(&shop, &version, (trained, examples), past_gate)?);
     }
@@ -56,13 +56,14 @@ pub(super) fn keep(
 fn register(
     shop: &Shop,
     trained: &Trained,
-    examples: &Examples,
+    (examples, target): (&Examples, &str),
     files: Vec<(&'static str, Vec<u8>)>,
 ) -> Result<ModelVersion, Fault> {
     let (registry, report) = (shop.registry(), &trained.report);
     let kind = json!(report.config.model.kind).as_str().unwrap_or(MODEL).to_owned();
     let texts = json!({ "columns": report.texts, "model": trained.scorer.texts.model() });
-    let config = json!({ "config": report.config, "recipes": report.recipes, "texts": texts });
+    let config =
+        json!({ "config": report.config, "recipes": report.recipes, "texts": texts, "target": target });
     let data_fingerprint = examples.fingerprint();
     let run = registry.start_run(
         NewRun {

@@ -145,6 +145,13 @@ fn a_shop_learns_which_of_its_own_shoppers_buy_next() {
         "90 shoppers a window, none of a later one"
     );
     assert!(report["over_folds"]["roc_auc"]["mean"].as_f64().unwrap() > 0.5, "{report}");
+    // What foretells another thing takes no champion's place.
+    let other =
+        ["propensity", "fit", "--shoppers", "9", "--windows", "4", "--dir", ".", "--model", "logistic"];
+    let said = shop.succeed(&other);
+    let reason =
+        "champion v1 foretells \"a purchase within 7 days\", this version \"a purchase within 9 days\"";
+    assert!(said.contains(reason) && said.contains("--past-gate promotes it"), "{said}");
     let score = ["propensity", "score", "--shoppers", "--dir", ".", "--as-of", "2026-06-20"];
     let told = shop.succeed(&score);
     let lines: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
