@@ -40,7 +40,7 @@ impl ItemVectors {
 
 /// Names that items bear, numbered: each item any number of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Labels {
+pub struct ItemLabels {
     /// How many different ones there are.
     count: usize,
     /// Per item where its own begin, and at last their number; empty where no item bears any.
@@ -48,7 +48,7 @@ pub struct Labels {
     numbers: Vec<u32>,
 }
 
-impl Labels {
+impl ItemLabels {
     /// Numbers the names of each item, item 1 first, in their order as texts: it does not depend on that of the items. A name
     /// that an item bears twice counts once.
     pub fn new<N: AsRef<str>>(of_items: &[Vec<N>]) -> Self {
@@ -97,9 +97,9 @@ pub struct ItemSides {
     /// Vectors of their texts.
     pub text: Option<ItemVectors>,
     /// Their categories, the wider ones too.
-    pub categories: Option<Labels>,
+    pub categories: Option<ItemLabels>,
     /// The band of their price: see [`price_bands`].
-    pub price_bands: Option<Labels>,
+    pub price_bands: Option<ItemLabels>,
 }
 
 impl ItemSides {
@@ -126,7 +126,7 @@ impl ItemSides {
             text.check(model, items)?;
         }
         for (what, labels) in [("categories", &self.categories), ("price bands", &self.price_bands)] {
-            if let Some(found) = labels.as_ref().map(Labels::items).filter(|found| *found != items) {
+            if let Some(found) = labels.as_ref().map(ItemLabels::items).filter(|found| *found != items) {
                 return Err(misfit(model, format!("{what} of {found} items are not those of {items}")));
             }
         }
@@ -149,7 +149,7 @@ pub fn category_path(path: &str) -> Vec<String> {
 /// Bands of equally many items by price; what costs the same is in one band, and an item without a price in none.
 ///
 /// `O(items log items)`.
-pub fn price_bands(prices: &[Option<f64>], bands: usize) -> Labels {
+pub fn price_bands(prices: &[Option<f64>], bands: usize) -> ItemLabels {
     let mut sorted: Vec<f64> = prices.iter().flatten().copied().filter(|price| price.is_finite()).collect();
     sorted.sort_by(f64::total_cmp);
     let band = |price: &f64| {
@@ -157,7 +157,7 @@ pub fn price_bands(prices: &[Option<f64>], bands: usize) -> Labels {
         format!("{:09}", below * bands / sorted.len().max(1))
     };
     let of = |price: &Option<f64>| price.iter().filter(|price| price.is_finite()).map(band).collect();
-    Labels::new(&prices.iter().map(of).collect::<Vec<Vec<String>>>())
+    ItemLabels::new(&prices.iter().map(of).collect::<Vec<Vec<String>>>())
 }
 
 #[cfg(test)]
@@ -166,10 +166,10 @@ mod tests {
 
     #[test]
     fn names_are_numbered_in_their_order_and_count_once() {
-        let labels = Labels::new(&[vec!["b", "a", "b"], vec![], vec!["c"]]);
+        let labels = ItemLabels::new(&[vec!["b", "a", "b"], vec![], vec!["c"]]);
         assert_eq!((labels.count(), labels.items()), (3, 3));
         assert_eq!([0, 1, 2].map(|item| labels.of(item)), [&[0, 1][..], &[], &[2]]);
-        assert_eq!(Labels::new::<&str>(&[]).items(), 0);
+        assert_eq!(ItemLabels::new::<&str>(&[]).items(), 0);
     }
 
     #[test]
@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn what_is_not_of_the_catalogue_is_refused() {
         let text = Some(ItemVectors { width: 2, values: vec![0.0; 6] });
-        let sides = ItemSides { text, categories: Some(Labels::new(&[vec!["a"]])), price_bands: None };
+        let sides = ItemSides { text, categories: Some(ItemLabels::new(&[vec!["a"]])), price_bands: None };
         let said = |items| sides.check("m", items).err().map(|fault| fault.to_string()).unwrap_or_default();
         assert!(said(2).contains("6 numbers are not 2 vectors of 2"), "{}", said(2));
         assert!(said(3).contains("categories of 1 items are not those of 3"), "{}", said(3));

@@ -400,7 +400,7 @@ mod tests {
     use super::*;
     use crate::decayed_markov::{self, DecayedMarkov};
     use crate::interactions::{Purchase, Vocabulary};
-    use crate::item_sides::{ItemSides, Labels, category_path, price_bands};
+    use crate::item_sides::{ItemLabels, ItemSides, category_path, price_bands};
     use crate::popularity::{self, Popularity};
     use qhatu_schema::ItemId;
     use std::sync::Arc;
@@ -585,7 +585,7 @@ mod tests {
         let even = |item: usize| if item.is_multiple_of(2) { "A > B" } else { "A" };
         let paths: Vec<Vec<String>> = (1..=ITEMS as usize).map(|item| category_path(even(item))).collect();
         let prices: Vec<Option<f64>> = (1..=ITEMS).map(|item| Some(f64::from(item))).collect();
-        let (categories, bands) = (Some(Labels::new(&paths)), Some(price_bands(&prices, 5)));
+        let (categories, bands) = (Some(ItemLabels::new(&paths)), Some(price_bands(&prices, 5)));
         let sides = ItemSides { text: None, categories, price_bands: bands };
         let data = data.with_sides(Arc::new(sides));
         let asked = Config { category: true, price_band: true, ..config() };

@@ -44,7 +44,7 @@ pub use act::Act;
 pub use error::ModelError;
 pub use fold::{FoldAsked, FoldColumn, FoldMoment, FoldNow, FoldPast, OrderMoment};
 pub use interactions::{Interactions, Purchase, Sequence, Vocabulary};
-pub use item_sides::{ItemSides, ItemVectors, Labels, category_path, price_bands};
+pub use item_sides::{ItemLabels, ItemSides, ItemVectors, category_path, price_bands};
 pub use journey::{Deed, Journey, OrderKey, Told};
 pub use qhatu_nn::Stream;
 pub use qhatu_nn::tensor_file::TensorFile;

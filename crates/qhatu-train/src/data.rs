@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use qhatu_models::{
-    FoldPast, Interactions, ItemSides, ItemVectors, Journey, Labels, Purchase, Shown, Vocabulary,
+    FoldPast, Interactions, ItemLabels, ItemSides, ItemVectors, Journey, Purchase, Shown, Vocabulary,
     category_path, price_bands,
 };
 use qhatu_schema::{Department, Event, ItemId, LimaDay, User, UserId};
@@ -224,9 +224,9 @@ fn item_sides(sides: &[&ItemSide], bands: usize) -> ItemSides {
         ItemVectors { width, values }
     });
     let path = |side: &&ItemSide| side.category.as_deref().map(category_path).unwrap_or_default();
-    let categories = Labels::new(&sides.iter().map(path).collect::<Vec<_>>());
+    let categories = ItemLabels::new(&sides.iter().map(path).collect::<Vec<_>>());
     let bands = price_bands(&sides.iter().map(|side| side.price).collect::<Vec<_>>(), bands);
-    let some = |labels: Labels| (labels.count() > 0).then_some(labels);
+    let some = |labels: ItemLabels| (labels.count() > 0).then_some(labels);
     ItemSides { text, categories: some(categories), price_bands: some(bands) }
 }
 

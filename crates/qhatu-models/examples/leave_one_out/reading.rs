@@ -5,7 +5,7 @@ use std::io::stdin;
 use std::path::Path;
 use std::sync::Arc;
 
-use qhatu_models::{Interactions, ItemSides, ItemVectors, Labels, Purchase, Vocabulary};
+use qhatu_models::{Interactions, ItemLabels, ItemSides, ItemVectors, Purchase, Vocabulary};
 use qhatu_schema::{ItemId, ItemIdx};
 
 const DAY: i64 = 86_400_000;
@@ -56,7 +56,7 @@ fn sides(folder: &Path, items: usize) -> Result<ItemSides, Box<dyn Error>> {
     }
     if let Ok(text) = std::fs::read_to_string(folder.join("categories.tsv")) {
         let of = |line: &str| line.split('\t').filter(|name| !name.is_empty()).map(str::to_owned).collect();
-        sides.categories = Some(Labels::new(&text.lines().map(of).collect::<Vec<Vec<String>>>()));
+        sides.categories = Some(ItemLabels::new(&text.lines().map(of).collect::<Vec<Vec<String>>>()));
     }
     Ok(sides)
 }

@@ -10,7 +10,7 @@ use crate::DAY_MS;
 use crate::error::{ModelError, misfit};
 use crate::fold::{FoldColumn, FoldNow};
 use crate::interactions::Interactions;
-use crate::item_sides::Labels;
+use crate::item_sides::ItemLabels;
 use crate::recommender::{History, Recommender, top_k};
 
 /// A model whose candidates are sorted.
@@ -68,8 +68,8 @@ struct Side(Vec<u32>);
 
 impl Side {
     /// The last of each item's labels: of a category and all wider ones the narrowest.
-    fn new(labels: Option<&Labels>) -> Self {
-        let last = |labels: &Labels, item| labels.of(item).last().map_or(0, |label| label + 1);
+    fn new(labels: Option<&ItemLabels>) -> Self {
+        let last = |labels: &ItemLabels, item| labels.of(item).last().map_or(0, |label| label + 1);
         Self(labels.map_or(Vec::new(), |labels| {
             [0].into_iter().chain((0..labels.items()).map(|item| last(labels, item))).collect()
         }))

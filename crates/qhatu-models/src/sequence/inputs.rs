@@ -18,7 +18,7 @@ use super::network::{DEVIATION, Network};
 use super::settings::Settings;
 use crate::error::{ModelError, misfit};
 use crate::interactions::Interactions;
-use crate::item_sides::Labels;
+use crate::item_sides::ItemLabels;
 
 /// The bias of what cannot be the answer.
 const NEVER: f32 = -1e9;
@@ -77,7 +77,7 @@ pub(super) struct Rows<'a> {
     bias: Slot,
     /// Vectors of length 1.
     text: Option<(Vec<f32>, Slot, Widths)>,
-    labels: Vec<(&'a Labels, Slot)>,
+    labels: Vec<(&'a ItemLabels, Slot)>,
 }
 
 /// Which items have a vector of their own at the moment.
@@ -266,8 +266,8 @@ mod tests {
         let text = (1..=6).flat_map(|item| [item as f32 / 9.0, (item % 2) as f32, 0.5]).collect();
         let sides = ItemSides {
             text: Some(ItemVectors { width: 3, values: text }),
-            categories: Some(Labels::new(&kinds)),
-            price_bands: Some(Labels::new(&[vec!["1"], vec![], vec!["2"], vec!["1"], vec!["2"], vec![]])),
+            categories: Some(ItemLabels::new(&kinds)),
+            price_bands: Some(ItemLabels::new(&[vec!["1"], vec![], vec!["2"], vec!["1"], vec!["2"], vec![]])),
         };
         let whole = Interactions::from_purchases(Arc::new(Vocabulary::new(names)), &lines, 90_000_000);
         whole.with_sides(Arc::new(sides))
@@ -397,7 +397,7 @@ mod tests {
             let said = said(&bare, inputs);
             assert!(said.contains(key), "{key}: {said}");
         }
-        let short = ItemSides { categories: Some(Labels::new(&[vec!["a"]])), ..ItemSides::default() };
+        let short = ItemSides { categories: Some(ItemLabels::new(&[vec!["a"]])), ..ItemSides::default() };
         let inputs = Inputs { category: true, ..Inputs::default() };
         let said = said(&data().with_sides(Arc::new(short)), inputs);
         assert!(said.contains("categories of 1 items are not those of 6"), "{said}");
