@@ -1,12 +1,13 @@
-//! A model's file: tensors that are read come back from their bytes, and a recommender or propensity model that loads
-//! scores.
+//! A model's file: tensors that are read come back from their bytes, and a recommender, a propensity model or a map of texts
+//! that loads scores.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use qhatu_models::principal_components::PrincipalComponents;
 use qhatu_models::propensity::Propensity;
 use qhatu_models::trees::Columns;
-use qhatu_models::{Act, History, TensorFile, Told, load_model, top_k};
+use qhatu_models::{Act, FoldNow, History, TensorFile, Told, load_model, top_k};
 use qhatu_schema::{Department, ItemIdx};
 
 /// A catalogue larger than this is not scored here: a header may say so in a few bytes.
@@ -25,6 +26,36 @@ fn foretell(model: &Propensity) {
     Propensity::load(&model.save()).expect("what a model saves is a model");
 }
 
+/// A fold that says what may be said, and once in a while too little.
+#[derive(Debug)]
+struct Fold {
+    columns: usize,
+}
+
+impl FoldNow for Fold {
+    fn rows(&self, items: &[ItemIdx]) -> Vec<f32> {
+        let said = [0.0, f32::NAN, -1.0, 1e30].into_iter().cycle();
+        said.take((items.len() * self.columns).saturating_sub(items.len() % 3)).collect()
+    }
+
+    fn dealt_with(&self, most: usize) -> Vec<ItemIdx> {
+        [2, 0, u32::MAX, 2, 1].map(ItemIdx).into_iter().take(most).collect()
+    }
+}
+
+/// A map of texts to components, alone in a file.
+fn components(file: &TensorFile) {
+    let Ok(map) = PrincipalComponents::load(file, "text.") else { return };
+    if map.inputs() > ITEMS_MAX || map.width() > ITEMS_MAX {
+        return;
+    }
+    let vectors = vec![0.5; 2 * map.inputs()];
+    assert_eq!(map.transform(&vectors).len(), if map.inputs() > 0 { 2 * map.width() } else { 0 });
+    let mut again = TensorFile::default();
+    map.save(&mut again, "text.");
+    PrincipalComponents::load(&again, "text.").expect("what a map saves is a map");
+}
+
 fuzz_target!(|bytes: &[u8]| {
     let Ok(file) = TensorFile::from_bytes(bytes) else { return };
     if let Ok(written) = file.to_bytes() {
@@ -32,6 +63,7 @@ fuzz_target!(|bytes: &[u8]| {
         // NaN is a number too, so bytes are compared.
         assert_eq!(again.to_bytes().expect("it was written before"), written);
     }
+    components(&file);
     if let Ok(model) = Propensity::load(&file) {
         foretell(&model);
     }
@@ -55,6 +87,10 @@ fuzz_target!(|bytes: &[u8]| {
         told.push(items[place], times[place], act);
     }
     model.recommend_because(&History { told: Some(&told), ..history }, 5, &|item| item.0 == 2);
+    let fold = Fold { columns: model.fold_columns().len() };
+    model.recommend_because(&History { fold: Some(&fold), only_seen: &[true, false], ..history }, 5, &|_| {
+        false
+    });
     model.similar_items(ItemIdx(1), 5);
     load_model(&model.save()).expect("what a model saves is a model");
 });

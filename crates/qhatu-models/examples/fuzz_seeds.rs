@@ -12,12 +12,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use qhatu_models::calibration::Calibration;
+use qhatu_models::principal_components::PrincipalComponents;
 use qhatu_models::propensity::{self, Classifier, Kind, Propensity};
 use qhatu_models::sequence::Steps;
 use qhatu_models::trees::{Columns, Target};
 use qhatu_models::{
-    Deed, Interactions, Journey, ModelError, Purchase, Recommender, Vocabulary, als, bert4rec, blend,
-    decayed_markov, department_popularity, ease, gru4rec, item_knn, lambda_mart, own_frequency, popularity,
+    Deed, FoldAsked, FoldColumn, FoldMoment, FoldNow, FoldPast, Interactions, Journey, ModelError,
+    OrderMoment, Purchase, Recommender, Stream, TensorFile, Vocabulary, als, bert4rec, blend, decayed_markov,
+    department_popularity, ease, gru4rec, item_knn, lambda_mart, own_frequency, popularity,
     recent_popularity, sasrec, text_neighbours, vmis_knn, vstan,
 };
 use qhatu_schema::{Department, EventKind, ItemId, ItemIdx};
@@ -31,7 +33,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     for model in models(&data)? {
         fs::write(folder.join(model.name()), model.save().to_bytes()?)?;
     }
+    fs::write(folder.join("lambda_mart_fold"), told(&data)?.save().to_bytes()?)?;
     fs::write(folder.join("sasrec_acts"), acts(data)?.save().to_bytes()?)?;
+    let vectors: [f32; 12] = [1.0, 0.0, 2.0, 0.5, 1.5, 0.0, 1.0, 1.0, 0.0, 2.0, 1.0, 1.0];
+    let mut map = TensorFile::default();
+    PrincipalComponents::fit(&vectors, 3, &[1, 2, 1, 1], 2, Stream::new(1)).save(&mut map, "text.");
+    fs::write(folder.join("principal_components"), map.to_bytes()?)?;
     for (name, model) in propensities()? {
         fs::write(folder.join(format!("propensity_{name}")), model.save().to_bytes()?)?;
     }
@@ -101,6 +108,50 @@ fn acts(mut data: Interactions) -> Result<sasrec::SasRec, ModelError> {
     (small.intermediate_size, small.max_length, small.epochs, small.validation_days) = (4, 8, 1, 10.0);
     (small.steps, small.inputs.event_kind) = (Steps::Items, true);
     sasrec::SasRec::fit(&data, &small, 1)
+}
+
+/// Says of each item its number.
+#[derive(Debug)]
+struct Numbers;
+
+impl FoldNow for Numbers {
+    fn rows(&self, items: &[ItemIdx]) -> Vec<f32> {
+        items.iter().map(|item| item.0 as f32).collect()
+    }
+
+    fn dealt_with(&self, _: usize) -> Vec<ItemIdx> {
+        vec![ItemIdx(1)]
+    }
+}
+
+impl FoldPast for Numbers {
+    fn columns(&self, _: &[String]) -> Result<Vec<FoldColumn>, ModelError> {
+        Ok(vec![FoldColumn { name: "number".to_owned(), definition: "{}".to_owned() }])
+    }
+
+    fn moments(&self, orders: &[OrderMoment]) -> Result<Vec<Vec<i64>>, ModelError> {
+        Ok(orders.iter().map(|order| vec![order.time]).collect())
+    }
+
+    fn replay(
+        &self,
+        _: &[FoldColumn],
+        asked: &[FoldAsked],
+        show: &mut dyn FnMut(&FoldMoment<'_>),
+    ) -> Result<(), ModelError> {
+        (0..asked.len()).for_each(|place| show(&[(place, self)]));
+        Ok(())
+    }
+}
+
+/// One that is told of a feature.
+fn told(data: &Interactions) -> Result<lambda_mart::LambdaMart, ModelError> {
+    let models = vec![popularity::NAME.to_owned()];
+    let mut sorted = lambda_mart::Config { models, held_out_days: 30.0, ..lambda_mart::Config::default() };
+    (sorted.trees.rounds, sorted.trees.growth.min_rows_in_leaf) = (3, 1);
+    lambda_mart::LambdaMart::fit(&data.clone().with_fold(Some(Arc::new(Numbers))), &sorted, 1, |_, data| {
+        Ok::<_, ModelError>(Box::new(popularity::Popularity::fit(data, &popularity::Config::default())))
+    })
 }
 
 fn models(data: &Interactions) -> Result<Vec<Box<dyn Recommender>>, ModelError> {
