@@ -40,7 +40,7 @@ use qhatu_nn::tensor_file::TensorFile;
 use qhatu_schema::ItemIdx;
 use serde::{Deserialize, Serialize};
 
-use self::columns::{Candidates, Items, MOST_OWN, Part, names, width};
+use self::columns::{Candidates, Items, Part, names, width};
 use self::fold::Fold;
 use self::training::Lessons;
 use crate::error::{ModelError, misfit};
@@ -220,6 +220,9 @@ impl LambdaMart {
             [1 | 2] => Some(TreeEnsemble::load(file, TREES)?),
             other => return Err(misfit(NAME, format!("it says {other:?} of whether it learned"))),
         };
+        if trees.is_none() && !fold.is_empty() {
+            return Err(misfit(NAME, "it names features and has no trees that are told of them"));
+        }
         if trees.as_ref().is_some_and(|trees| trees.width() != width(parts.len()) + fold.len()) {
             return Err(misfit(NAME, "its trees were fitted on other columns"));
         }
@@ -251,10 +254,7 @@ impl LambdaMart {
     }
 
     fn candidates(&self, history: &History) -> Candidates {
-        let fold = history.fold.filter(|_| !self.fold.is_empty());
-        let dealt_with = fold.map(|fold| fold.dealt_with(MOST_OWN)).unwrap_or_default();
-        let from = (self.config.retrieve, dealt_with.as_slice());
-        let found = Candidates::new(history, &self.parts, &self.items, from);
+        let found = Candidates::new(history, &self.parts, &self.items, self.config.retrieve);
         found.with_fold(self.fold.len(), history.fold)
     }
 
@@ -602,7 +602,7 @@ mod tests {
         let (all, then) = (Items::fit(&data, &config()), Items::fit(&past, &config()));
         for sequence in past.sequences.iter().filter(|own| own.times[0] > 15 * DAY) {
             let history = History::bought(&sequence.items[..3], &sequence.times[..3], sequence.times[3]);
-            let rows = |items: &Items| Candidates::new(&history, &parts, items, (10, &[]));
+            let rows = |items: &Items| Candidates::new(&history, &parts, items, 10);
             // Missing is no number, so bits are compared.
             let bits = |items| rows(items).rows.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
             assert_eq!((rows(&all).items, bits(&all)), (rows(&then).items, bits(&then)));
