@@ -35,10 +35,12 @@ const JUDGED: usize = 10;
 #[derive(Debug, Default)]
 pub(super) struct Lessons {
     pub(super) columns: Vec<Vec<f64>>,
-    labels: Vec<f32>,
+    pub(super) labels: Vec<f32>,
     /// Empty where only orders ask.
     weights: Vec<f32>,
-    groups: Vec<u32>,
+    pub(super) groups: Vec<u32>,
+    /// Who asked each of them, where it is known.
+    pub(super) users: Vec<Option<UserIdx>>,
     /// When each of them was asked, in milliseconds; orders first, oldest first, then lists.
     times: Vec<i64>,
     /// How many of them are orders.
@@ -226,6 +228,7 @@ impl Lessons {
         let mut rows = Vec::new();
         for answered in answered {
             own.groups.push(answered.labels.len() as u32);
+            own.users.push(answered.user);
             own.times.push(answered.time);
             rows.extend(answered.rows);
             own.labels.extend(answered.labels);
@@ -296,6 +299,7 @@ impl Lessons {
             own.labels.extend_from_slice(&self.labels[rows.clone()]);
             own.weights.extend_from_slice(self.weights.get(rows).unwrap_or_default());
             own.groups.push(self.groups[group]);
+            own.users.push(self.users[group]);
             own.times.push(self.times[group]);
             own.orders += usize::from(group < self.orders);
         }
