@@ -173,7 +173,7 @@ impl Training {
         let scale = clip::scale(clip::global_norm(sum), self.config.max_grad_norm);
         let rate = self.schedule.rate(self.optimizer.steps());
         self.optimizer.step(bert.parameters_mut(), sum, rate, scale);
-        sum.fill(0.0);
+        sum.par_chunks_mut(1 << 16).for_each(|part| part.fill(0.0));
     }
 
     /// Writes weights, moments and place.
