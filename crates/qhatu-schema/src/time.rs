@@ -271,12 +271,15 @@ impl LimaDay {
     }
 }
 
+/// Days from 1970 to 9999 and some more.
+const DAYS_MOST: i32 = 3_000_000;
+
 /// `2026-11-24`, as in the lake's partitions.
 impl fmt::Display for LimaDay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let midnight = Timestamp::from_millis(i64::from(self.0) * DAY_MS);
-        let text = midnight.to_string();
-        f.write_str(&text[..10])
+        // A day before the first of 1970, as the first hours of that day in UTC are in Lima, has a name of its own too.
+        let days = jiff::Span::new().days(self.0.clamp(-DAYS_MOST, DAYS_MOST));
+        write!(f, "{}", jiff::civil::date(1970, 1, 1).saturating_add(days))
     }
 }
 
@@ -292,6 +295,15 @@ mod tests {
         assert_eq!(before.lima_day().to_string(), "2026-11-23");
         assert_eq!(after.lima_day().to_string(), "2026-11-24");
         assert_eq!(after.lima_day().start(), after);
+    }
+
+    #[test]
+    fn the_first_hours_of_1970_are_of_the_day_before_in_lima() {
+        let (before, after) = (Timestamp::EPOCH, Timestamp::from_millis(LIMA_BEHIND_UTC_MS));
+        assert_eq!([before, after].map(|time| time.lima_day().to_string()), ["1969-12-31", "1970-01-01"]);
+        assert_eq!(LimaDay::parse("1969-12-31"), Ok(before.lima_day()));
+        assert_eq!(Timestamp::MAX.lima_day().to_string(), "9999-12-30");
+        assert!(!LimaDay(i32::MIN).to_string().is_empty());
     }
 
     #[test]

@@ -206,6 +206,13 @@ impl Settings {
         if layers > 64 {
             return self.fault("num_hidden_layers", layers, "at most 64");
         }
+        if self.learning.epochs == 0 {
+            return self.fault(
+                "epochs",
+                0,
+                "at least one; early stopping ends most trainings before the last",
+            );
+        }
         if !(1..=16_384).contains(&self.max_length) {
             return self.fault("max_length", self.max_length, "1 to 16384 purchases");
         }
