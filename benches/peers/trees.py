@@ -2,15 +2,16 @@
 
     python trees.py lightgbm|xgboost|sklearn FOLDER
 
-Answers the same lines as crates/qhatu-train/examples/trees_bench.rs, two threads each:
+Answers the same lines as crates/qhatu-train/examples/trees_bench, two threads each:
 
-    quality boosting|forest|logistic SEED all|no_page_values   ROC-AUC, PR-AUC, log-loss, F1: means over five folds, then deviations
+    quality boosting|forest|logistic SEED all|no_page_values   ROC-AUC, PR-AUC, log-loss, F1, Brier, ECE: means over five folds, then deviations
     fit TIMES      seconds to fit the rows, repeated so often, from the matrix to the model
     row COUNT      microseconds to score a row, one at a time
-    rank SEED      NDCG@10 on groups by LambdaRank
+    rank orders|made_up SEED   NDCG@10 by LambdaRank, its mean over five folds and their deviation
 
 The first line printed is the peer's name and version. Settings: 200 trees, 31 leaves, depth 6, rate 0.05; forests of
-100 trees; the rest as the library has it.
+100 trees; orders by trees as `lambda_mart` has them: 60 of 31 leaves of 100 rows at least, rate 0.1, L2 of 1; the rest as
+the library has it.
 """
 import ctypes
 import pathlib
@@ -19,7 +20,7 @@ import time
 import warnings
 
 import numpy as np
-from sklearn.metrics import average_precision_score, f1_score, log_loss, roc_auc_score
+from sklearn.metrics import average_precision_score, brier_score_loss, f1_score, log_loss, roc_auc_score
 
 warnings.filterwarnings("ignore")
 FOLDER = pathlib.Path(sys.argv[2])
@@ -32,6 +33,15 @@ LIGHTGBM = {
 }
 XGBOOST = {
     "max_depth": 6, "max_leaves": 31, "grow_policy": "lossguide", "eta": 0.05, "nthread": 2, "tree_method": "hist",
+}
+# Trees, and what differs from the settings above: XGBoost counts hessians in a leaf and no rows, and has an L2 of 1.
+RANKED = {
+    "made_up": (200, {}, {}),
+    "orders": (
+        60,
+        {"max_depth": -1, "learning_rate": 0.1, "min_data_in_leaf": 100, "lambda_l2": 1.0},
+        {"max_depth": 0, "eta": 0.1},
+    ),
 }
 
 
@@ -70,9 +80,10 @@ class LightGbm:
             nothing(ready, pointers[place % 4096], size_at, out_at)
         return (whole - (time.perf_counter() - start)) * 1e6 / count
 
-    def rank(self, seed, x, y, groups, judged):
-        own = LIGHTGBM | {"objective": "lambdarank", "seed": seed}
-        return self.library.train(own, self.library.Dataset(x, y, group=groups), 200).predict(judged)
+    def rank(self, kind, seed, x, y, groups, judged):
+        trees, settings, _ = RANKED[kind]
+        own = LIGHTGBM | {"objective": "lambdarank", "seed": seed} | settings
+        return self.library.train(own, self.library.Dataset(x, y, group=groups), trees).predict(judged)
 
 
 class XgBoost:
@@ -96,10 +107,11 @@ class XgBoost:
             model.inplace_predict(rows[place % 4096])
         return (time.perf_counter() - start) * 1e6 / count
 
-    def rank(self, seed, x, y, groups, judged):
-        own = XGBOOST | {"objective": "rank:ndcg", "lambdarank_pair_method": "topk", "seed": seed}
+    def rank(self, kind, seed, x, y, groups, judged):
+        trees, _, settings = RANKED[kind]
+        own = XGBOOST | {"objective": "rank:ndcg", "lambdarank_pair_method": "topk", "seed": seed} | settings
         matrix = self.library.DMatrix(x, y, group=groups)
-        return self.library.train(own, matrix, 200).inplace_predict(judged)
+        return self.library.train(own, matrix, trees).inplace_predict(judged)
 
 
 class Sklearn:
@@ -137,9 +149,14 @@ def quality(peer, kind, seed, columns):
         told, truth = peer.tell(model, X[judging][:, used]), Y[judging]
         figures.append([
             roc_auc_score(truth, told), average_precision_score(truth, told), log_loss(truth, told),
-            f1_score(truth, told >= 0.5)])
+            f1_score(truth, told >= 0.5), brier_score_loss(truth, told), ece(truth, told)])
     # The means, then how far folds lie apart.
     return [*np.mean(figures, axis=0), *np.std(figures, axis=0, ddof=1)]
+
+
+def ece(truth, told):
+    bins = np.minimum((told * 10).astype(int), 9)
+    return np.abs(np.bincount(bins, told - truth, 10)).sum() / len(truth)
 
 
 def ndcg(y, told, groups):
@@ -153,13 +170,16 @@ def ndcg(y, told, groups):
     return float(np.mean(found))
 
 
-def rank(peer, seed):
-    groups = np.array((FOLDER / "groups.txt").read_text().split(), dtype=int)
-    rows = np.fromfile(FOLDER / "graded.f32", dtype="<f4").reshape(groups.sum(), -1)
-    half = len(groups) // 2
-    cut = groups[:half].sum()
-    told = peer.rank(seed, rows[:cut, :-1], rows[:cut, -1], groups[:half], rows[cut:, :-1])
-    return [ndcg(rows[cut:, -1], told, groups[half:])]
+def rank(peer, kind, seed):
+    groups, folds = np.loadtxt(FOLDER / f"{kind}.groups", dtype=int).T
+    rows = np.fromfile(FOLDER / f"{kind}.f32", dtype="<f4").reshape(groups.sum(), -1)
+    figures = []
+    for fold in range(5):
+        judging, group_judges = np.repeat(folds == fold, groups), folds == fold
+        (taught, judged), y = (rows[~judging, :-1], rows[judging, :-1]), rows[:, -1]
+        told = peer.rank(kind, seed, taught, y[~judging], groups[~group_judges], judged)
+        figures.append(ndcg(y[judging], told, groups[group_judges]))
+    return [np.mean(figures), np.std(figures, ddof=1)]
 
 
 def main():
@@ -176,8 +196,8 @@ def main():
                 answer = [time.perf_counter() - start]
             case ["row", count]:
                 answer = [peer.row(fitted, int(count))]
-            case ["rank", seed]:
-                answer = rank(peer, int(seed))
+            case ["rank", kind, seed]:
+                answer = rank(peer, kind, int(seed))
         print(" ".join(f"{number:.6f}" for number in answer), flush=True)
 
 

@@ -5,7 +5,8 @@
 
 A block fails when one of its commands does (curl is called with -f). With an address each block is run by
 itself against that server; it writes, so the server should be made for it. With a folder of programs the
-blocks are run one after the other in one shell, in an empty folder, with those programs on the path.
+blocks are run one after the other in one shell, with those programs on the path, in a folder that holds nothing but the
+project's `data`.
 """
 
 import os
@@ -42,6 +43,7 @@ def in_one_shell(guide: pathlib.Path, blocks: list[str], programs: pathlib.Path)
     script = "set -euo pipefail\n" + "\n".join(marked)
     path = f"{programs}{os.pathsep}{os.environ['PATH']}"
     with tempfile.TemporaryDirectory() as folder:
+        os.symlink(pathlib.Path("data").resolve(), pathlib.Path(folder) / "data")
         done = subprocess.run(["bash", "-c", script], cwd=folder, env={**os.environ, "PATH": path},
                               capture_output=True, text=True, check=False)
     reached = done.stdout.count("== block ")

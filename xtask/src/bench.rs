@@ -111,7 +111,7 @@ const BENCHES: &[Bench] = &[
     },
     Bench {
         name: "trees",
-        about: "trees on Online Shoppers against LightGBM, XGBoost and scikit-learn, same folds",
+        about: "trees on Online Shoppers, and on orders of Online Retail to be ranked, against LightGBM, XGBoost and scikit-learn, same folds",
         group: Group::Both,
         run: trees::run,
     },

@@ -43,6 +43,9 @@ pub(crate) fn run(root: &Path) -> Result<Vec<Checked>, String> {
     checked.push(("the import guide's commands", {
         process::run(root, &python, &["tests/python/guide_check.py", "docs/guides/import.md", &programs])
     }));
+    checked.push(("the propensity guide's commands", {
+        process::run(root, &python, &["tests/python/guide_check.py", "docs/guides/propensity.md", &programs])
+    }));
     match Server::start(root, Path::new(&demo)) {
         Err(fault) => checked.push(("server over the demo", Err(fault))),
         Ok(server) => {

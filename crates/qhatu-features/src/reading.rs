@@ -3,6 +3,7 @@
 
 use qhatu_schema::Timestamp;
 use qhatu_schema::time::DAY_MS;
+use rustc_hash::FxHashMap;
 
 use crate::cell::Cells;
 use crate::declaration::{Attribute, Declarations, Entity, Feature, ValueType};
@@ -19,7 +20,8 @@ pub struct Reading {
     columns: Vec<Option<(Entity, usize)>>,
 }
 
-/// Who asks: of one who is not named nothing is known.
+/// Who asks. One who is not named is told of as a shopper who did nothing; of a visit that is not named all is missing, for
+/// it may have been long.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Asking<'a> {
     /// The shopper's id, or nothing.
@@ -106,7 +108,7 @@ fn place_of(declarations: &Declarations, feature: &Feature) -> Option<(Entity, u
 
 impl State {
     /// A row of numbers for each product, one behind another: everything that was applied; windows end with the Lima day of
-    /// `now`. `O(columns)` a product, and for features of a category the products that the shopper dealt with.
+    /// `now`. `O(columns)` a product, and once for each category the products that the shopper dealt with.
     pub fn numbers<'a>(
         &self,
         reading: &Reading,
@@ -119,32 +121,33 @@ impl State {
         };
         let mut values: [Vec<f64>; 5] = Default::default();
         of(Entity::User, asking.user, "", &mut values[Entity::User as usize]);
-        of(Entity::Session, asking.session, "", &mut values[Entity::Session as usize]);
+        let of_visit = &mut values[Entity::Session as usize];
+        of(Entity::Session, asking.session, "", of_visit);
+        if asking.session.is_empty() {
+            of_visit.fill(f64::NAN);
+        }
+        // Many products are of few categories, and of each all that the shopper did with its products is summed up.
+        let mut categories: FxHashMap<&str, Vec<f64>> = FxHashMap::default();
         let mut rows = Vec::new();
         for item in items {
             of(Entity::Item, item, "", &mut values[Entity::Item as usize]);
             of(Entity::UserItem, asking.user, item, &mut values[Entity::UserItem as usize]);
             let category = self.category_of(item).unwrap_or_default();
-            let of_category = &mut values[Entity::UserCategory as usize];
-            of(Entity::UserCategory, asking.user, category, of_category);
-            if category.is_empty() {
-                of_category.iter_mut().for_each(|value| *value = f64::NAN);
-            }
+            let of_category = categories.entry(category).or_insert_with(|| {
+                let mut said = Vec::new();
+                of(Entity::UserCategory, asking.user, category, &mut said);
+                if category.is_empty() {
+                    said.fill(f64::NAN);
+                }
+                said
+            });
+            values[Entity::UserCategory as usize].clone_from(of_category);
             rows.extend(reading.columns.iter().map(|column| match column {
                 Some((entity, place)) => number(values[*entity as usize][*place]),
                 None => f32::NAN,
             }));
         }
         rows
-    }
-
-    /// The products that a shopper did anything with, those that they came to know last, at most so many; none where no feature
-    /// of a shopper with a product or a category is declared.
-    pub fn dealt_with(&self, user: &str, most: usize) -> impl Iterator<Item = &str> {
-        let pairs = &self.kept.pairs;
-        let own = pairs.users.get(user).and_then(|user| pairs.of_user.get(user as usize));
-        let latest = own.map_or(&[][..], Vec::as_slice).iter().rev().take(most);
-        latest.map(|(item, _)| pairs.items.name(*item))
     }
 
     fn category_of(&self, item: &str) -> Option<&str> {

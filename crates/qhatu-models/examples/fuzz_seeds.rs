@@ -17,12 +17,12 @@ use qhatu_models::propensity::{self, Classifier, Kind, Propensity};
 use qhatu_models::sequence::Steps;
 use qhatu_models::trees::{Columns, Target};
 use qhatu_models::{
-    Deed, FoldAsked, FoldColumn, FoldMoment, FoldNow, FoldPast, Interactions, Journey, ModelError,
-    OrderMoment, Purchase, Recommender, Stream, TensorFile, Vocabulary, als, bert4rec, blend, decayed_markov,
-    department_popularity, ease, gru4rec, item_knn, lambda_mart, own_frequency, popularity,
-    recent_popularity, sasrec, text_neighbours, vmis_knn, vstan,
+    Deed, FoldAsked, FoldColumn, FoldMoment, FoldNow, FoldPast, Interactions, Journey, ModelError, Purchase,
+    Recommender, Stream, TensorFile, Vocabulary, als, bert4rec, blend, decayed_markov, department_popularity,
+    ease, gru4rec, item_knn, lambda_mart, own_frequency, popularity, recent_popularity, sasrec,
+    text_neighbours, vmis_knn, vstan,
 };
-use qhatu_schema::{Department, EventKind, ItemId, ItemIdx};
+use qhatu_schema::{Department, EventKind, ItemId, ItemIdx, UserIdx};
 
 const DAY: i64 = 86_400_000;
 
@@ -118,10 +118,6 @@ impl FoldNow for Numbers {
     fn rows(&self, items: &[ItemIdx]) -> Vec<f32> {
         items.iter().map(|item| item.0 as f32).collect()
     }
-
-    fn dealt_with(&self, _: usize) -> Vec<ItemIdx> {
-        vec![ItemIdx(1)]
-    }
 }
 
 impl FoldPast for Numbers {
@@ -129,8 +125,8 @@ impl FoldPast for Numbers {
         Ok(vec![FoldColumn { name: "number".to_owned(), definition: "{}".to_owned() }])
     }
 
-    fn moments(&self, orders: &[OrderMoment]) -> Result<Vec<Vec<i64>>, ModelError> {
-        Ok(orders.iter().map(|order| vec![order.time]).collect())
+    fn journeys(&self, _: &[UserIdx]) -> Result<Vec<Journey>, ModelError> {
+        Ok(Vec::new())
     }
 
     fn replay(

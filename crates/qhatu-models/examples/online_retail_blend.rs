@@ -8,7 +8,8 @@
 //! Without an argument the validation window, 2011-10-15; the test window is 2011-11-12. NDCG@10 over
 //! the whole catalogue, mean over shoppers with a history and something relevant, for everything
 //! bought and for what the shopper never bought before (there what they bought is taken out); with
-//! 95 % bootstrap intervals over shoppers, and paired ones of the difference to each rival.
+//! 95 % bootstrap intervals over shoppers, and paired ones of the difference to each rival; and how well the blend's
+//! probabilities are calibrated.
 
 use std::error::Error;
 use std::io::{Write, stdout};
@@ -17,7 +18,7 @@ use std::time::Instant;
 use qhatu_models::{Interactions, Recommender, blend, ease, own_frequency, recent_popularity};
 use qhatu_schema::Timestamp;
 
-use self::online_retail::{future, judge, read, report};
+use self::online_retail::{calibration, future, judge, read, report};
 
 mod online_retail;
 
@@ -47,6 +48,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         let per_shopper = begun.elapsed().as_secs_f64() * 1e3 / judged[0].len() as f64;
         writeln!(out, "blend, seed {seed}: fitted in {fitted:.1} s, {per_shopper:.2} ms a shopper")?;
         report(&mut out, "blend", &judged, None)?;
+        let [error, foretold, bought] = calibration(&model, &data, &future);
+        writeln!(out, "{:>30}  ECE {error:.4}, foretold {foretold:.4}, bought {bought:.4}", "")?;
         for (name, rival) in &rivals {
             report(&mut out, &format!("blend less {name}"), &judged, Some(rival))?;
         }

@@ -25,6 +25,10 @@
 //! | less own frequency, paired | + .037 to + .040 (± .007) | |
 //! | less EASE, paired | | + .051 to + .055 (± .010) |
 //!
+//! The score is the probability that a shopper who orders within the horizon buys the item then. Of the hundred best items of
+//! each shopper who did, the expected calibration error over ten bins is .012 to .014 on the test window (foretold .140, bought
+//! .129) and .026 on the window before it (.145 and .119), by the same example.
+//!
 //! # What helped, and what did not
 //! Measured on the windows from 2011-10-15, 2011-09-17 and 2011-08-20, where seeds differ by ± .003.
 //! Counts of *new* buyers of an item say much more than its sales about what others will newly buy
@@ -286,8 +290,15 @@ fn load_trees(file: &TensorFile) -> Result<Option<Trees>, ModelError> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use qhatu_schema::ItemId;
+
     use super::training::tests::shop;
     use super::*;
+    use crate::interactions::{Purchase, Vocabulary};
+
+    const DAY: i64 = 86_400_000;
 
     fn config() -> Config {
         let trees = TreesConfig { rounds: 10, min_rows_in_leaf: 20, ..TreesConfig::default() };
@@ -361,6 +372,50 @@ mod tests {
     fn what_was_bought_is_the_reason_before_anything_else() {
         let history = History::bought(&[ItemIdx(3), ItemIdx(5), ItemIdx(3)], &[4, 5, 6], 9);
         assert_eq!(learned(1).because(&history, ItemIdx(3)), Reason::BoughtBefore { times: 2, last: 6 });
+    }
+
+    /// Of 300 shoppers each has a favourite, bought on seven days in ten, and takes one of two others on the other days.
+    fn habits() -> (Interactions, Vec<(u32, ItemIdx)>) {
+        let names = (1..=30).map(|item| ItemId::new(format!("i{item}")).expect("not empty"));
+        let stream = qhatu_nn::Stream::new(3);
+        let mut lines = Vec::new();
+        let mut last = Vec::new();
+        for user in 0..300_u32 {
+            for day in 0..41_i64 {
+                let drawn = stream.child(u64::from(user)).below(day as u64, 10) as u32;
+                let other = [1, 2][drawn as usize % 2];
+                let item = ItemIdx(1 + (user + if drawn < 7 { 0 } else { other }) % 30);
+                match day {
+                    40 => last.push((user, item)),
+                    _ => lines.push(Purchase { time: day * DAY, user, order: user * 100 + day as u32, item }),
+                }
+            }
+        }
+        let data = Interactions::from_purchases(Arc::new(Vocabulary::new(names)), &lines, 40 * DAY);
+        (data, last)
+    }
+
+    #[test]
+    fn probabilities_are_what_they_say() {
+        let (data, last) = habits();
+        let trees = TreesConfig { rounds: 60, min_rows_in_leaf: 20, ..TreesConfig::default() };
+        let config = Config { horizon_days: 1.0, windows: 5, retrieve: 30, trees, ..config() };
+        let model = Blend::fit(&data, &config, 1).expect("a shop of habits");
+        let mut bins = [(0.0, 0.0, 0.0_f32); 10];
+        for (sequence, (_, bought)) in data.sequences.iter().zip(&last) {
+            let history = History::bought(&sequence.items, &sequence.times, data.until);
+            for (item, probability) in scores(&model, &history).into_iter().enumerate().skip(1) {
+                let bin = &mut bins[((probability * 10.0) as usize).min(9)];
+                let label = f32::from(u8::from(bought.row() == item));
+                *bin = (bin.0 + probability, bin.1 + label, bin.2 + 1.0);
+            }
+        }
+        let rows: f32 = bins.iter().map(|bin| bin.2).sum();
+        let error = bins.iter().map(|bin| (bin.0 - bin.1).abs()).sum::<f32>() / rows;
+        assert!(error < 0.01, "{error}: {bins:?}");
+        // Not by saying the same of all: favourites stand far above the others.
+        let sure: f32 = bins[5..].iter().map(|bin| bin.2).sum();
+        assert!((250.0..350.0).contains(&sure), "{bins:?}");
     }
 
     #[test]

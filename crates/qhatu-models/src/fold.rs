@@ -8,6 +8,7 @@ use qhatu_schema::{ItemIdx, UserIdx};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ModelError;
+use crate::journey::Journey;
 
 /// A feature of the fold that a model was taught by.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,10 +25,6 @@ pub trait FoldNow: Debug + Sync {
     /// A row for each item, one behind another: a number for each of the asked model's [`FoldColumn`]s, NaN where there is
     /// nothing to say.
     fn rows(&self, items: &[ItemIdx]) -> Vec<f32>;
-
-    /// The items that the shopper did anything with, at most so many, those that they came to know last; none where no feature
-    /// of a shopper with a product is declared.
-    fn dealt_with(&self, most: usize) -> Vec<ItemIdx>;
 }
 
 /// Those who asked at one moment, by their places, each with the fold as it was.
@@ -42,12 +39,12 @@ pub trait FoldPast: Debug + Send + Sync {
     /// For a name that no feature has, or that of a text.
     fn columns(&self, names: &[String]) -> Result<Vec<FoldColumn>, ModelError>;
 
-    /// Of each order the moments, rising, at which its shopper did anything in the visit that ended with it; at least that of
-    /// the order itself.
+    /// All that these shoppers did with items, of each who did anything, in order of time. An item that nobody numbered has a
+    /// number beyond all others, one of its own.
     ///
     /// # Errors
     /// Where the past cannot be read.
-    fn moments(&self, orders: &[OrderMoment]) -> Result<Vec<Vec<i64>>, ModelError>;
+    fn journeys(&self, users: &[UserIdx]) -> Result<Vec<Journey>, ModelError>;
 
     /// Goes through the past once, and shows, moment by moment, those who asked then with the fold as it was: what was known
     /// strictly before. Who asked is said by the place in `asked`, which may stand in any order.
@@ -60,17 +57,6 @@ pub trait FoldPast: Debug + Send + Sync {
         asked: &[FoldAsked],
         show: &mut dyn FnMut(&FoldMoment<'_>),
     ) -> Result<(), ModelError>;
-}
-
-/// An order, for [`FoldPast::moments`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OrderMoment {
-    /// Whose.
-    pub user: UserIdx,
-    /// When the shopper's order before it was, in milliseconds.
-    pub after: i64,
-    /// When it was.
-    pub time: i64,
 }
 
 /// Somebody who asked for a list in the past.

@@ -50,7 +50,7 @@ impl<'a> OrderKey<'a> {
 /// Everything that one shopper did, or one visit of whom nobody knows, in order of (time, event id). 24 bytes an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Journey {
-    /// Who, where it is a shopper who bought anything.
+    /// Who, where it is a shopper who has a number: who bought anything, or was shown a list.
     pub user: Option<UserIdx>,
     /// What, oldest first.
     pub deeds: Vec<Deed<u32>>,

@@ -32,6 +32,7 @@
 
 mod columns;
 mod fold;
+mod rows;
 mod sales;
 mod training;
 
@@ -39,7 +40,7 @@ use qhatu_nn::tensor_file::TensorFile;
 use qhatu_schema::ItemIdx;
 use serde::{Deserialize, Serialize};
 
-use self::columns::{Candidates, Items, MOST_OWN, Part, names, width};
+use self::columns::{Candidates, Items, Part, names, width};
 use self::fold::Fold;
 use self::training::Lessons;
 use crate::error::{ModelError, misfit};
@@ -48,6 +49,8 @@ use crate::interactions::Interactions;
 use crate::own_frequency::bought_before;
 use crate::recommender::{self, Barred, History, Reason, Recommender, Scored, top_k};
 use crate::trees::{BoostingConfig, Columns, Growth, Lesson, Objective, TreeEnsemble, fit_boosting};
+
+pub use self::rows::Rows;
 
 /// The name in settings and files.
 pub const NAME: &str = "lambda_mart";
@@ -156,15 +159,10 @@ impl LambdaMart {
         seed: u64,
         mut fit: impl FnMut(&str, &Interactions) -> Result<Box<dyn Recommender>, E>,
     ) -> Result<Self, E> {
-        config.check()?;
-        if config.category || config.price_band {
-            data.sides.check(NAME, data.items())?;
-        }
         let mut all = |data: &Interactions| -> Result<Vec<Part>, E> {
             config.models.iter().map(|name| fit(name, data)).collect()
         };
-        let fold = Fold::new(data, config, seed)?;
-        let lessons = Lessons::gather(data, config, &fold, &mut all)?;
+        let (lessons, fold) = gather(data, config, seed, &mut all)?;
         let lessons = lessons.choose(|taught, asked| {
             let columns = Columns::numbers(&asked.columns);
             sort(taught, &config.trees, seed)?.margins(columns)
@@ -172,7 +170,7 @@ impl LambdaMart {
         let taught_by_lists = lessons.have_lists();
         let trees = lessons.teach().then(|| sort(&lessons, &config.trees, seed)).transpose()?;
         drop(lessons);
-        let fold = if trees.is_some() { fold.columns } else { Vec::new() };
+        let fold = if trees.is_some() { fold } else { Vec::new() };
         Ok(Self {
             config: config.clone(),
             parts: all(data)?,
@@ -222,6 +220,9 @@ impl LambdaMart {
             [1 | 2] => Some(TreeEnsemble::load(file, TREES)?),
             other => return Err(misfit(NAME, format!("it says {other:?} of whether it learned"))),
         };
+        if trees.is_none() && !fold.is_empty() {
+            return Err(misfit(NAME, "it names features and has no trees that are told of them"));
+        }
         if trees.as_ref().is_some_and(|trees| trees.width() != width(parts.len()) + fold.len()) {
             return Err(misfit(NAME, "its trees were fitted on other columns"));
         }
@@ -253,10 +254,7 @@ impl LambdaMart {
     }
 
     fn candidates(&self, history: &History) -> Candidates {
-        let fold = history.fold.filter(|_| !self.fold.is_empty());
-        let dealt_with = fold.map(|fold| fold.dealt_with(MOST_OWN)).unwrap_or_default();
-        let from = (self.config.retrieve, dealt_with.as_slice());
-        let found = Candidates::new(history, &self.parts, &self.items, from);
+        let found = Candidates::new(history, &self.parts, &self.items, self.config.retrieve);
         found.with_fold(self.fold.len(), history.fold)
     }
 
@@ -302,6 +300,22 @@ impl LambdaMart {
         margins.iter_mut().for_each(|sum| *sum = if sum.is_nan() { 0.0 } else { sum.clamp(-MOST, MOST) });
         margins
     }
+}
+
+/// What the trees learn from, and which of the shop's features are among its columns.
+fn gather<E: From<ModelError>>(
+    data: &Interactions,
+    config: &Config,
+    seed: u64,
+    fit: &mut dyn FnMut(&Interactions) -> Result<Vec<Part>, E>,
+) -> Result<(Lessons, Vec<FoldColumn>), E> {
+    config.check()?;
+    if config.category || config.price_band {
+        data.sides.check(NAME, data.items())?;
+    }
+    let fold = Fold::new(data, config, seed)?;
+    let lessons = Lessons::gather(data, config, &fold, fit)?;
+    Ok((lessons, fold.columns))
 }
 
 fn sort(lessons: &Lessons, config: &BoostingConfig, seed: u64) -> Result<TreeEnsemble, ModelError> {
@@ -454,6 +468,22 @@ mod tests {
     }
 
     #[test]
+    fn the_rows_are_what_the_trees_learn_from() {
+        let data = walks(40);
+        let rows = Rows::gather(&data, &config(), 1, part).expect("sound settings");
+        assert_eq!((rows.names.len(), rows.users.len()), (rows.columns.len(), rows.groups.len()));
+        let model = LambdaMart::fit(&data, &config(), 1, part).expect("sound settings");
+        assert_eq!(rows.names, model.columns());
+        let target = crate::trees::Target { labels: &rows.labels, weights: &[], groups: &rows.groups };
+        let (columns, objective) = (Columns::numbers(&rows.columns), Objective::LambdaRank);
+        let lesson = Lesson { columns, target, objective, validation: None };
+        let fitted = fit_boosting(&lesson, &config().trees, 1).expect("sound settings");
+        assert_eq!(Some(fitted.trees), model.trees);
+        let none = Rows::gather(&walks(3), &config(), 1, part).expect("sound settings");
+        assert_eq!(none, Rows::default(), "too short to learn from");
+    }
+
+    #[test]
     fn data_too_short_to_learn_from_leave_the_sum_of_ranks() {
         let model = LambdaMart::fit(&walks(3), &config(), 1, part).expect("sound settings");
         assert!(!model.is_learned());
@@ -572,7 +602,7 @@ mod tests {
         let (all, then) = (Items::fit(&data, &config()), Items::fit(&past, &config()));
         for sequence in past.sequences.iter().filter(|own| own.times[0] > 15 * DAY) {
             let history = History::bought(&sequence.items[..3], &sequence.times[..3], sequence.times[3]);
-            let rows = |items: &Items| Candidates::new(&history, &parts, items, (10, &[]));
+            let rows = |items: &Items| Candidates::new(&history, &parts, items, 10);
             // Missing is no number, so bits are compared.
             let bits = |items| rows(items).rows.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
             assert_eq!((rows(&all).items, bits(&all)), (rows(&then).items, bits(&then)));

@@ -12,6 +12,7 @@ pub mod decayed_markov;
 pub mod department_popularity;
 pub mod ease;
 mod error;
+mod evidence;
 pub mod feature_transformer;
 mod fold;
 pub mod gru4rec;
@@ -42,7 +43,8 @@ pub mod vstan;
 
 pub use act::Act;
 pub use error::ModelError;
-pub use fold::{FoldAsked, FoldColumn, FoldMoment, FoldNow, FoldPast, OrderMoment};
+pub use evidence::{Evidence, looks};
+pub use fold::{FoldAsked, FoldColumn, FoldMoment, FoldNow, FoldPast};
 pub use interactions::{Interactions, Purchase, Sequence, Vocabulary};
 pub use item_sides::{ItemLabels, ItemSides, ItemVectors, category_path, price_bands};
 pub use journey::{Deed, Journey, OrderKey, Told};

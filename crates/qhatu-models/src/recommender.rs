@@ -57,6 +57,12 @@ impl<'a> History<'a> {
         pairs.filter(move |(item, _)| (1..=size).contains(&item.row()))
     }
 
+    /// The items that were looked at and not bought, of those that a catalogue of `size` items knows, oldest first.
+    pub(crate) fn known_seen(&self, size: usize) -> impl Iterator<Item = ItemIdx> + '_ {
+        let seen = self.items.iter().zip(self.only_seen).filter(|(_, seen)| **seen);
+        seen.map(|(item, _)| *item).filter(move |item| (1..=size).contains(&item.row()))
+    }
+
     /// The same of what was bought alone.
     pub(crate) fn known_bought(&self, size: usize) -> impl DoubleEndedIterator<Item = (ItemIdx, i64)> + '_ {
         let length = self.items.len().min(self.times.len());

@@ -7,7 +7,7 @@ use crate::position_bias::Impression;
 /// A list that was shown to somebody.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown {
-    /// To whom, by number; absent for somebody of whom no purchase is known.
+    /// To whom, by number; absent for a visit of nobody.
     pub user: Option<u32>,
     /// When, in milliseconds.
     pub time: i64,

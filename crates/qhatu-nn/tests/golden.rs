@@ -9,7 +9,7 @@ use std::path::Path;
 
 use qhatu_nn::layer::{Block, BlockConfig, BlockSaved, NormPlace, Recurrent};
 use qhatu_nn::operation::activation::Activation;
-use qhatu_nn::operation::attention::{Attention, Pack, Saved};
+use qhatu_nn::operation::attention::{Attention, Mask, Pack, Pairs, Saved};
 use qhatu_nn::operation::binary::Binary;
 use qhatu_nn::operation::contrastive::{self, LeftOut};
 use qhatu_nn::operation::cross_entropy::{CrossEntropy, Gradients, IGNORE, Sparse, Targets};
@@ -103,6 +103,50 @@ fn attention() {
         golden.is(&format!("attention_{name}.output"), &out, 1e-6);
         attention.backward(get("qkv"), get("d_output"), &mut d_qkv, &mut saved, None);
         golden.is(&format!("attention_{name}.d_qkv"), &d_qkv, 2e-6);
+    }
+}
+
+/// When each of the twelve tokens was, and how many tokens of its sequence it sees; as in `make.py`.
+const TIMES: [u32; 12] = [5, 0, 1, 1, 9, 2, 2, 3, 7, 8, 15, 40];
+const SEEN: [u32; 12] = [1, 2, 2, 3, 4, 2, 2, 3, 5, 5, 6, 7];
+
+/// The bucket of each pair of tokens, by the numbers of both in the pack.
+fn buckets(of: impl Fn(usize, usize) -> usize) -> Vec<u8> {
+    let mut found = Vec::new();
+    for sequence in STARTS.windows(2) {
+        for row in sequence[0]..sequence[1] {
+            found.extend((sequence[0]..sequence[1]).map(|key| of(row, key) as u8));
+        }
+    }
+    found
+}
+
+#[test]
+fn attention_with_a_bias_or_a_number_of_tokens_seen() {
+    let golden = Golden::open();
+    let by_distance = buckets(|row, key| row.abs_diff(key).min(3) + if key > row { 4 } else { 0 });
+    let apart = |row: usize, key: usize| TIMES[row].abs_diff(TIMES[key]);
+    let by_time =
+        buckets(|row, key| [1, 4, 16].into_iter().filter(|bound| apart(row, key) >= *bound).count());
+    let pack = |mask, pairs| Pack { starts: STARTS, mask, pairs };
+    for (name, pack) in [
+        ("distance", pack(Mask::Bidirectional, Some(Pairs { bucket: &by_distance, buckets: 8 }))),
+        ("time", pack(Mask::Causal, Some(Pairs { bucket: &by_time, buckets: 4 }))),
+        ("visible", pack(Mask::Visible(&SEEN), None)),
+    ] {
+        let get = |part: &str| golden.get(&format!("attention_{name}.{part}"));
+        let bias = pack.pairs.map(|_| get("table"));
+        let attention = Attention { pack, heads: 2, head_size: 4, bias, dropout: None };
+        let (mut out, mut saved, mut d_qkv) = (vec![0.0; 96], Saved::default(), vec![0.0; 288]);
+        attention.forward(get("qkv"), &mut out, &mut saved);
+        golden.is(&format!("attention_{name}.output"), &out, 1e-6);
+        let mut d_table = vec![0.0; bias.map_or(0, <[f32]>::len)];
+        let into = bias.map(|_| d_table.as_mut_slice());
+        attention.backward(get("qkv"), get("d_output"), &mut d_qkv, &mut saved, into);
+        golden.is(&format!("attention_{name}.d_qkv"), &d_qkv, 2e-6);
+        if bias.is_some() {
+            golden.is(&format!("attention_{name}.d_table"), &d_table, 5e-6);
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use qhatu_models::{
     FoldPast, Interactions, ItemLabels, ItemSides, ItemVectors, Journey, Purchase, Shown, Vocabulary,
     category_path, price_bands,
 };
-use qhatu_schema::{Department, Event, ItemId, LimaDay, User, UserId};
+use qhatu_schema::{Department, Event, ItemId, ItemIdx, LimaDay, User, UserId};
 use qhatu_store::Lake;
 use rustc_hash::{FxHashMap, FxHashSet};
 use sha2::{Digest, Sha256};
@@ -51,7 +51,7 @@ pub struct Wanted {
 pub struct ShopData {
     /// The items that were ever bought, numbered from 1; where acts are read, those that were only looked at behind them.
     pub vocabulary: Arc<Vocabulary>,
-    /// The shoppers, by number.
+    /// The shoppers, by number: those who bought anything, and behind them others who were shown a list.
     pub users: Arc<Vec<UserId>>,
     /// By time, then shopper, order and item.
     pub purchases: Vec<Purchase>,
@@ -256,8 +256,8 @@ impl Builder {
     fn add(&mut self, event: &Event) {
         self.lists.add(event);
         if let Some(hash) = &mut self.events {
-            // Debug tells every field, of events that are equal the same.
-            hash.update(format!("{event:?}"));
+            // Texts and numbers, which JSON always takes.
+            hash.update(serde_json::to_vec(event).unwrap_or_default());
         }
         if let Some(journeys) = &mut self.journeys {
             journeys.add(event);
@@ -303,8 +303,15 @@ impl Builder {
             let Some(item) = vocabulary.idx(&line.item) else { continue };
             purchases.push(Purchase { user: users.of(line.user), item, time: line.time, order });
         }
+        // Behind the buyers those who were shown a list: of them too it is known what they did.
+        for user in lists.users() {
+            users.of(user.clone());
+        }
         let number = |user: &UserId| users.index.get(user).copied();
-        let journeys = journeys.map(|journeys| journeys.numbered(&vocabulary, number));
+        let numbers = |items: &[ItemId]| {
+            items.iter().map(|item| vocabulary.idx(item).unwrap_or(ItemIdx::PADDING)).collect()
+        };
+        let journeys = journeys.map(|journeys| journeys.numbered(numbers, number));
         let data = ShopData {
             vocabulary,
             users: Arc::new(users.names),

@@ -8,18 +8,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use qhatu_features::{Asking, Declarations, Reading, State, ValueType};
-use qhatu_models::{
-    FoldAsked, FoldColumn, FoldMoment, FoldNow, FoldPast, ModelError, OrderMoment, Vocabulary,
-};
-use qhatu_schema::{EventColumns, Item, ItemId, ItemIdx, NO_TEXT, Timestamp, UserId, UserIdx};
+use qhatu_models::{FoldAsked, FoldColumn, FoldMoment, FoldNow, FoldPast, Journey, ModelError, Vocabulary};
+use qhatu_schema::{Event, EventColumns, Item, ItemId, ItemIdx, Timestamp, UserId, UserIdx};
 use qhatu_store::{Lake, StoreError};
 use rustc_hash::FxHashMap;
 use sha2::{Digest, Sha256};
 
-/// After so long without an event a visit is over, as in GA4.
-const VISIT_ENDS_MS: i64 = 30 * 60_000;
-/// No visit is longer.
-const VISIT_MOST_MS: i64 = 86_400_000;
+use crate::journeys::JourneysBuilder;
+
 /// Stands for the features of shoppers and products.
 const ALL: &str = "all";
 
@@ -49,6 +45,7 @@ impl FoldInputs {
         };
         for feature in self.declarations.features() {
             text(&feature.name);
+            text(&feature.aliases.join(" "));
             text(&self.declarations.definition(&feature.name).unwrap_or_default());
         }
         for item in self.items.iter() {
@@ -125,11 +122,6 @@ impl FoldNow for Then<'_> {
         let ids = items.iter().map(|item| self.vocabulary.item(*item).map_or("", |id| id.as_str()));
         self.state.numbers(self.reading, asking, ids, Timestamp::from_millis(self.time))
     }
-
-    fn dealt_with(&self, most: usize) -> Vec<ItemIdx> {
-        let idx = |id: &str| self.vocabulary.idx(&ItemId::new(id).ok()?);
-        self.state.dealt_with(self.user, most).filter_map(idx).collect()
-    }
 }
 
 impl LakeFold {
@@ -194,14 +186,23 @@ impl FoldPast for LakeFold {
         features.into_iter().map(column).collect()
     }
 
-    fn moments(&self, orders: &[OrderMoment]) -> Result<Vec<Vec<i64>>, ModelError> {
-        let mut visits = Visits::of(orders, |user| self.user(Some(user)));
-        let wanted = ["event_id", "time", "kind", "quantity", "price", "user_id"];
-        ended(self.lake.scan_columns(&wanted, &mut |events: EventColumns| {
-            visits.take(&events);
+    fn journeys(&self, users: &[UserIdx]) -> Result<Vec<Journey>, ModelError> {
+        let wanted: FxHashMap<&str, u32> =
+            users.iter().map(|user| (self.user(Some(*user)), user.0)).collect();
+        let mut builder = JourneysBuilder::default();
+        let read = self.lake.scan(None, None, &mut |events: &[Event]| {
+            let own =
+                |event: &&Event| event.user_id.as_ref().is_some_and(|id| wanted.contains_key(id.as_str()));
+            events.iter().filter(own).for_each(|event| builder.add(event));
             Ok(())
-        }))?;
-        Ok(visits.moments(orders))
+        });
+        ended(read.map_err(End::Store))?;
+        let numbers = |items: &[ItemId]| {
+            let beyond = self.vocabulary.len() as u32 + 1;
+            let number = |(place, item)| self.vocabulary.idx(item).unwrap_or(ItemIdx(beyond + place));
+            (0..).zip(items).map(number).collect()
+        };
+        Ok(builder.finish().numbered(numbers, |user| wanted.get(user.as_str()).copied()))
     }
 
     fn replay(
@@ -230,55 +231,4 @@ impl FoldPast for LakeFold {
             show(&group);
         })
     }
-}
-
-/// When the shoppers of some orders did anything in the day before each.
-struct Visits<'a> {
-    /// Of each shopper the places of their orders, by time.
-    of_user: FxHashMap<&'a str, Vec<(OrderMoment, usize)>>,
-    /// Of each order the moments, rising.
-    times: Vec<Vec<i64>>,
-}
-
-impl<'a> Visits<'a> {
-    fn of(orders: &[OrderMoment], name: impl Fn(UserIdx) -> &'a str) -> Self {
-        let mut of_user: FxHashMap<&str, Vec<(OrderMoment, usize)>> = FxHashMap::default();
-        for (place, order) in orders.iter().enumerate() {
-            of_user.entry(name(order.user)).or_default().push((*order, place));
-        }
-        of_user.values_mut().for_each(|own| own.sort_by_key(|(order, _)| order.time));
-        Self { of_user, times: vec![Vec::new(); orders.len()] }
-    }
-
-    /// Takes events in the order of time.
-    fn take(&mut self, events: &EventColumns) {
-        let texts = &events.user_id.texts;
-        let known: Vec<Option<&Vec<_>>> =
-            (0..texts.len()).map(|code| self.of_user.get(texts.get(code))).collect();
-        for (code, time) in events.user_id.codes.iter().zip(&events.time) {
-            let own = if *code == NO_TEXT { None } else { known.get(*code as usize).copied().flatten() };
-            let Some(own) = own else { continue };
-            let Some((order, place)) = own.get(own.partition_point(|(order, _)| order.time < *time)) else {
-                continue;
-            };
-            let within = *time > order.after && *time > order.time.saturating_sub(VISIT_MOST_MS);
-            let times = &mut self.times[*place];
-            if within && times.last() != Some(time) {
-                times.push(*time);
-            }
-        }
-    }
-
-    fn moments(self, orders: &[OrderMoment]) -> Vec<Vec<i64>> {
-        self.times.into_iter().zip(orders).map(|(times, order)| visit(times, order.time)).collect()
-    }
-}
-
-/// The moments of the visit that ended with an order, out of all before it.
-fn visit(mut times: Vec<i64>, order: i64) -> Vec<i64> {
-    if times.last() != Some(&order) {
-        times.push(order);
-    }
-    let pause = times.windows(2).rposition(|pair| pair[1] - pair[0] > VISIT_ENDS_MS);
-    times.split_off(pause.map_or(0, |before| before + 1))
 }

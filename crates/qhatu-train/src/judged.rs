@@ -5,11 +5,13 @@ use std::path::Path;
 
 use qhatu_eval::Lists;
 use qhatu_models::{
-    FoldAsked, FoldNow, FoldPast, History, ModelError, Recommender, TensorFile, load_model, top_k,
+    Evidence, FoldAsked, FoldNow, FoldPast, History, Journey, ModelError, Recommender, TensorFile,
+    load_model, top_k,
 };
 use qhatu_schema::{ItemIdx, UserIdx};
 use qhatu_store::write_atomic;
 use rayon::prelude::*;
+use rustc_hash::{FxHashMap, FxHashSet};
 use sha2::{Digest, Sha256};
 
 use crate::config::{LEARNED, TrainConfig};
@@ -52,11 +54,8 @@ pub(crate) fn fit_all(
     for (number, name) in task.config.models.iter().enumerate() {
         show(Step::Fit(name.clone(), number, task.config.models.len()));
         watch.begin(name)?;
-        match fit_or_load(name, task, show) {
-            Ok(model) => {
-                let lists = lists(name, &*model, task.test, task.config.k)?;
-                judged.push(Judged { model, lists });
-            }
+        match judged_one(name, task, show) {
+            Ok(one) => judged.push(one),
             Err(fault) => {
                 watch.failed(name, &fault)?;
                 return Err(fault);
@@ -64,6 +63,12 @@ pub(crate) fn fit_all(
         }
     }
     Ok(judged)
+}
+
+fn judged_one(name: &str, task: &Task, show: &mut dyn FnMut(Step)) -> Result<Judged, TrainError> {
+    let model = fit_or_load(name, task, show)?;
+    let lists = lists(name, &*model, task.test, task.config.k)?;
+    Ok(Judged { model, lists })
 }
 
 /// A model that an earlier training of the same data, split, settings and program fitted is loaded. Only the test's
@@ -121,9 +126,15 @@ impl Task<'_> {
 /// # Errors
 /// Where features are wanted and the past cannot be read.
 pub fn lists(name: &str, model: &dyn Recommender, test: &TestSet, k: usize) -> Result<Lists, TrainError> {
-    let listed = match &test.train.fold {
-        Some(fold) if !model.fold_columns().is_empty() => told_lists(model, &**fold, test, k)?,
-        _ => test.shoppers.par_iter().map(|shopper| list(model, shopper, None, k)).collect(),
+    let listed = match (&test.train.fold, model.fold_columns().is_empty()) {
+        (_, true) => {
+            test.shoppers.par_iter().map(|shopper| list(model, shopper, &shopper.history(), k)).collect()
+        }
+        (Some(fold), false) => told_lists(model, &**fold, test, k)?,
+        (None, false) => {
+            let fault = format!("{name} is told of the shop's features, and the data were read without them");
+            return Err(ModelError::Fold { fault }.into());
+        }
     };
     let (all, new) = listed.into_iter().unzip();
     Ok(Lists { name: name.to_owned(), baseline: !LEARNED.contains(&name), all, new })
@@ -140,10 +151,24 @@ fn told_lists(
 ) -> Result<Vec<Listed>, TrainError> {
     let asked = |own: &Asked| FoldAsked { user: Some(UserIdx(own.user)), time: own.now };
     let asked: Vec<FoldAsked> = test.shoppers.iter().map(asked).collect();
+    let users: Vec<UserIdx> = test.shoppers.iter().map(|own| UserIdx(own.user)).collect();
+    let journeys: FxHashMap<u32, Journey> =
+        fold.journeys(&users)?.into_iter().filter_map(|own| Some((own.user?.0, own))).collect();
     let mut lists = vec![Listed::default(); test.shoppers.len()];
     fold.replay(model.fold_columns(), &asked, &mut |moment| {
         let of = |(place, fold): &(usize, &dyn FoldNow)| {
-            (*place, list(model, &test.shoppers[*place], Some(*fold), k))
+            let shopper = &test.shoppers[*place];
+            let looks = journeys.get(&shopper.user).map(|own| own.looks_before(shopper.now));
+            let bought = shopper.items.iter().copied().zip(shopper.times.iter().copied());
+            let evidence = Evidence::new(bought, looks.unwrap_or_default());
+            let told = shopper.history();
+            let history = History {
+                told: told.told,
+                department: told.department,
+                fold: Some(*fold),
+                ..evidence.history(shopper.now)
+            };
+            (*place, list(model, shopper, &history, k))
         };
         let made: Vec<(usize, Listed)> = moment.par_iter().map(of).collect();
         made.into_iter().for_each(|(place, made)| lists[place] = made);
@@ -151,10 +176,10 @@ fn told_lists(
     Ok(lists)
 }
 
-fn list(model: &dyn Recommender, shopper: &Asked, fold: Option<&dyn FoldNow>, k: usize) -> Listed {
+fn list(model: &dyn Recommender, shopper: &Asked, history: &History, k: usize) -> Listed {
     let mut scores = vec![0.0; model.catalogue_size() + 1];
-    model.score(&History { fold, ..shopper.history() }, &mut scores);
-    let known: rustc_hash::FxHashSet<ItemIdx> = shopper.items.iter().copied().collect();
+    model.score(history, &mut scores);
+    let known: FxHashSet<ItemIdx> = shopper.items.iter().copied().collect();
     let items = |exclude: &dyn Fn(ItemIdx) -> bool| -> Vec<u32> {
         top_k(&scores, k, exclude).into_iter().map(|scored| scored.item.0).collect()
     };

@@ -90,6 +90,11 @@ impl Lists {
         }
     }
 
+    /// Those who were shown a list and said who they are, oldest list first; some more than once.
+    pub(crate) fn users(&self) -> impl Iterator<Item = &UserId> {
+        self.lists.iter().filter_map(|list| list.user.as_ref())
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.lists.is_empty()
     }

@@ -1,10 +1,11 @@
 //! The shop's features in a ranking, from the lake to the lists.
 #![expect(clippy::unwrap_used, reason = "a test may stop where it fails")]
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use qhatu_features::{Asking, Declarations, Reading, State};
-use qhatu_models::{FoldAsked, FoldColumn, FoldPast, OrderMoment};
+use qhatu_models::{FoldAsked, FoldColumn, FoldPast};
 use qhatu_schema::{
     Event, EventId, EventKind, Item, ItemId, ItemIdx, OrderId, SessionId, Timestamp, UserId, UserIdx,
 };
@@ -170,11 +171,6 @@ fn what_was_known_at_a_moment_is_what_the_live_fold_knew_then() {
                 state.numbers(&reading, Asking { user, session }, ids, Timestamp::from_millis(time));
             let bits = |rows: Vec<f32>| rows.into_iter().map(f32::to_bits).collect::<Vec<_>>();
             assert_eq!(bits(then.rows(&items)), bits(expected), "{user} at {time}");
-            // What nobody bought has no number.
-            let sold = |id: &&str| data.vocabulary.idx(&ItemId::new(*id).unwrap()).is_some();
-            let known = state.dealt_with(user, 3).filter(sold).map(str::to_owned).collect::<Vec<_>>();
-            let names = |idx: ItemIdx| data.vocabulary.item(idx).unwrap().to_string();
-            assert_eq!(then.dealt_with(3).into_iter().map(names).collect::<Vec<_>>(), known);
             seen.lock().unwrap()[*place] = true;
         }
     })
@@ -183,25 +179,42 @@ fn what_was_known_at_a_moment_is_what_the_live_fold_knew_then() {
 }
 
 #[test]
-fn a_visit_ends_with_its_order_and_begins_after_a_pause() {
+fn journeys_hold_all_that_shoppers_did_with_items() {
     let shop = Shop::new(3);
     let data = shop.data();
-    let own = data.interactions(i64::MAX).sequences[1].clone();
-    let orders: Vec<OrderMoment> = (0..own.times.len())
-        .map(|place| OrderMoment {
-            user: own.user,
-            after: if place > 0 { own.times[place - 1] } else { i64::MIN },
-            time: own.times[place],
-        })
-        .collect();
-    let moments = fold(&data).moments(&orders).unwrap();
-    let expected: Vec<Vec<i64>> = own.times.iter().map(|time| vec![time - 2 * MINUTE, *time]).collect();
-    assert_eq!(moments, expected);
-    // A pause of half an hour is still one visit, of 31 minutes none.
-    let look = own.times[0] - DAY + 31 * MINUTE;
-    let late = |time: i64| OrderMoment { user: own.user, after: i64::MIN, time };
-    let moments = fold(&data).moments(&[late(look + 30 * MINUTE), late(look + 31 * MINUTE)]).unwrap();
-    assert_eq!(moments, [vec![look, look + 30 * MINUTE], vec![look + 31 * MINUTE]]);
+    let asked = [UserIdx(1), UserIdx(0)];
+    let journeys = fold(&data).journeys(&asked).unwrap();
+    assert_eq!(journeys.len(), 2);
+    for journey in journeys {
+        let user = data.users[journey.user.unwrap().row()].clone();
+        let own: Vec<&Event> =
+            shop.events.iter().filter(|event| event.user_id.as_ref() == Some(&user)).collect();
+        let did = journey.deeds.iter().map(|deed| (deed.time, deed.kind));
+        assert!(did.eq(own.iter().map(|event| (event.time.millis(), event.kind))));
+        for (deed, event) in journey.deeds.iter().zip(&own) {
+            let item = event.item_id.as_ref().unwrap();
+            match data.vocabulary.idx(item) {
+                Some(known) => assert_eq!(deed.item, known),
+                None => assert!(deed.item.row() > data.vocabulary.len()),
+            }
+        }
+        let end = own.last().unwrap().time.millis() + 1;
+        let last = |kind: EventKind, item: &ItemId| {
+            let times = own.iter().filter(|event| event.kind == kind && event.item_id.as_ref() == Some(item));
+            times.map(|event| event.time.millis()).max()
+        };
+        let items: BTreeSet<&ItemId> = own.iter().filter_map(|event| event.item_id.as_ref()).collect();
+        let mut expected: Vec<i64> = items
+            .into_iter()
+            .filter_map(|item| {
+                last(EventKind::View, item).filter(|look| last(EventKind::Purchase, item) < Some(*look))
+            })
+            .collect();
+        expected.sort_unstable();
+        let found: Vec<i64> = journey.looks_before(end).into_iter().map(|(_, time)| time).collect();
+        assert_eq!(found, expected);
+        assert!(!found.is_empty());
+    }
 }
 
 fn config(split: Split, features: &[&str]) -> TrainConfig {

@@ -15,6 +15,7 @@ fn expected(state: &State, feature: &Feature, asking: Asking<'_>, item: &str, no
     };
     let (key, other) = match feature.entity {
         Entity::User => (asking.user, ""),
+        Entity::Session if asking.session.is_empty() => return f32::NAN,
         Entity::Session => (asking.session, ""),
         Entity::Item => (item, ""),
         Entity::UserItem => (asking.user, item),

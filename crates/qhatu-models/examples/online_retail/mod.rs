@@ -80,6 +80,32 @@ pub(crate) fn judge(
     judged
 }
 
+/// How well probabilities of the hundred best items of each shopper with a history who orders in the window are what they
+/// say, bought then or not: the expected calibration error over ten equally wide bins, the mean
+/// probability, and the share that was bought.
+#[allow(dead_code, reason = "of the examples only one foretells probabilities")]
+pub(crate) fn calibration(
+    model: &dyn Recommender,
+    data: &Interactions,
+    future: &HashMap<u32, BTreeSet<ItemIdx>>,
+) -> [f64; 3] {
+    let mut bins = [(0.0, 0.0, 0.0); 10];
+    for sequence in &data.sequences {
+        let history = History::bought(&sequence.items, &sequence.times, data.until);
+        let Some(bought) = future.get(&sequence.user.0) else { continue };
+        for scored in model.recommend(&history, 100, &|_| false) {
+            let probability = f64::from(scored.score).clamp(0.0, 1.0);
+            let bin = &mut bins[((probability * 10.0) as usize).min(9)];
+            let label = f64::from(u8::from(bought.contains(&scored.item)));
+            *bin = (bin.0 + probability, bin.1 + label, bin.2 + 1.0);
+        }
+    }
+    let rows: f64 = bins.iter().map(|bin| bin.2).sum();
+    let error = bins.iter().map(|bin| (bin.0 - bin.1).abs()).sum::<f64>() / rows;
+    let mean = |of: fn(&(f64, f64, f64)) -> f64| bins.iter().map(of).sum::<f64>() / rows;
+    [error, mean(|bin| bin.0), mean(|bin| bin.1)]
+}
+
 /// Binary gains; the ideal list holds as many relevant items as fit in ten places.
 fn ndcg(scores: &[f32], relevant: &BTreeSet<ItemIdx>, exclude: impl Fn(ItemIdx) -> bool) -> Option<f64> {
     let discount = |place: usize| 1.0 / (place as f64 + 2.0).log2();

@@ -37,8 +37,8 @@ const OF_HISTORY: [&str; 13] = [
     "own_days_since_category",
     "price_bands_above_own",
 ];
-/// Most items that are candidates because the shopper bought them, and because they dealt with them otherwise.
-pub(super) const MOST_OWN: usize = 100;
+/// Most items that are candidates because they were bought.
+const MOST_OWN: usize = 100;
 /// What is added to a rank before ranks are fused.
 const FUSED: f32 = 60.0;
 
@@ -124,14 +124,6 @@ struct Own {
     last: i64,
 }
 
-/// What becomes a candidate.
-enum Chosen<'a> {
-    /// What parts propose, what was bought, and these.
-    WithOwn(&'a [ItemIdx]),
-    /// Nothing but these.
-    Only(&'a [ItemIdx]),
-}
-
 /// The candidates with a row each; in the order of their indices.
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
@@ -141,14 +133,9 @@ pub(super) struct Candidates {
 }
 
 impl Candidates {
-    /// The `retrieve` best items of each part, those of the history, and those that the shopper dealt with otherwise.
-    pub(super) fn new(
-        history: &History,
-        parts: &[Part],
-        items: &Items,
-        (retrieve, dealt_with): (usize, &[ItemIdx]),
-    ) -> Self {
-        Self::chosen(history, parts, items, (retrieve, Chosen::WithOwn(dealt_with)))
+    /// The `retrieve` best items of each part, and those of the history.
+    pub(super) fn new(history: &History, parts: &[Part], items: &Items, retrieve: usize) -> Self {
+        Self::chosen(history, parts, items, (retrieve, None))
     }
 
     /// The items that were shown, distinct and known, with the ranks that they have among the `retrieve` best of each part.
@@ -158,14 +145,14 @@ impl Candidates {
         items: &Items,
         (retrieve, shown): (usize, &[ItemIdx]),
     ) -> Self {
-        Self::chosen(history, parts, items, (retrieve, Chosen::Only(shown)))
+        Self::chosen(history, parts, items, (retrieve, Some(shown)))
     }
 
     fn chosen(
         history: &History,
         parts: &[Part],
         items: &Items,
-        (retrieve, chosen): (usize, Chosen<'_>),
+        (retrieve, only): (usize, Option<&[ItemIdx]>),
     ) -> Self {
         let mut scores = vec![0.0; parts.len() * (items.len() + 1)];
         let mut found: Vec<ItemIdx> = Vec::new();
@@ -182,11 +169,11 @@ impl Candidates {
         }
         let shopper = Shopper::new(history, items);
         let moment = items.sales.moment(history.now);
-        match chosen {
-            Chosen::Only(shown) => shown.clone_into(&mut found),
-            Chosen::WithOwn(dealt_with) => {
+        match only {
+            Some(shown) => shown.clone_into(&mut found),
+            None => {
                 found.extend(shopper.latest(MOST_OWN));
-                found.extend(dealt_with.iter().filter(|item| (1..=items.len()).contains(&item.row())));
+                found.extend(history.known_seen(items.len()));
             }
         }
         found.sort_unstable();

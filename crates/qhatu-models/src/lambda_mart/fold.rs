@@ -1,14 +1,21 @@
 //! The shop's features in the rows: which are read, when each order asks, and what they were then.
 
 use qhatu_nn::Stream;
-use qhatu_schema::ItemIdx;
+use qhatu_schema::{EventKind, UserIdx};
+use rustc_hash::FxHashMap;
 
-use super::columns::MOST_OWN;
 use super::training::{Answered, Question};
 use super::{ALL, Config, NAME};
 use crate::error::ModelError;
 use crate::fold::{FoldAsked, FoldColumn, FoldPast};
 use crate::interactions::Interactions;
+use crate::journey::Journey;
+
+/// After so long without an event what led to an order is over, as a session of GA4 is.
+const VISIT_PAUSE_MS: i64 = 30 * 60_000;
+
+/// What shoppers did, by their numbers.
+pub(super) type Looked = FxHashMap<u32, Journey>;
 
 /// What the fold tells beside the data: its columns, and what they were.
 pub(super) struct Fold<'a> {
@@ -32,30 +39,30 @@ impl<'a> Fold<'a> {
         Ok(Self { columns, past, seed })
     }
 
-    /// Lets each order ask at one of the moments of the visit that ended with it, each as likely: the server too is asked all
-    /// along a visit, and what lies in the cart at its end says little of what to show at its beginning.
-    pub(super) fn draw(&self, questions: &mut [Question]) -> Result<(), ModelError> {
-        let Some(past) = self.past else { return Ok(()) };
-        let moments = past.moments(&questions.iter().map(Question::moment).collect::<Vec<_>>())?;
-        let stream = Stream::new(self.seed);
-        for (question, moments) in questions.iter_mut().zip(moments) {
-            let of = stream.child(u64::from(question.sequence.user.0));
-            let place = of.below(question.order.start as u64, moments.len().max(1));
-            question.asked = moments.get(place).copied().unwrap_or(question.asked);
-        }
-        Ok(())
+    /// What these shoppers did; absent where features are not told.
+    pub(super) fn looked(&self, users: impl Iterator<Item = u32>) -> Result<Option<Looked>, ModelError> {
+        let Some(past) = self.past else { return Ok(None) };
+        let mut users: Vec<UserIdx> = users.map(UserIdx).collect();
+        users.sort_unstable();
+        users.dedup();
+        let journeys = past.journeys(&users)?;
+        Ok(Some(journeys.into_iter().filter_map(|own| Some((own.user?.0, own))).collect()))
     }
 
-    /// What the shopper of each question had dealt with when it was asked.
-    pub(super) fn dealt_with(&self, questions: &[Question]) -> Result<Vec<Vec<ItemIdx>>, ModelError> {
-        let mut items = vec![Vec::new(); questions.len()];
-        let Some(past) = self.past else { return Ok(items) };
-        let asked = |own: &Question| FoldAsked { user: Some(own.sequence.user), time: own.asked };
-        let asked: Vec<FoldAsked> = questions.iter().map(asked).collect();
-        past.replay(&self.columns, &asked, &mut |moment| {
-            moment.iter().for_each(|(place, fold)| items[*place] = fold.dealt_with(MOST_OWN));
-        })?;
-        Ok(items)
+    /// Lets each order ask at one of the moments of the visit that ended with it, each as likely, not before `start`: the server
+    /// too is asked all along a visit, and what lies in the cart at its end says little of what to show at its beginning.
+    pub(super) fn draw(&self, questions: &mut [Question], start: i64, looked: Option<&Looked>) {
+        let stream = Stream::new(self.seed);
+        for question in questions.iter_mut() {
+            let user = question.sequence.user.0;
+            let Some(journey) = looked.and_then(|looked| looked.get(&user)) else { continue };
+            let mut moments = visit(journey, question.time());
+            moments.retain(|time| *time >= start);
+            let place =
+                stream.child(u64::from(user)).below(question.order.start as u64, moments.len().max(1));
+            question.asked = moments.get(place).copied().unwrap_or(question.asked);
+        }
+        questions.sort_by_key(|question| (question.asked, question.sequence.user.0));
     }
 
     /// The rows of all candidates, one behind another.
@@ -81,15 +88,36 @@ impl<'a> Fold<'a> {
     }
 }
 
+/// The moments, rising, at which a shopper did anything in what led to an order, that of the order among them: since their order
+/// before it, with no pause of more than half an hour.
+fn visit(journey: &Journey, order: i64) -> Vec<i64> {
+    let end = journey.deeds.partition_point(|deed| deed.time < order);
+    let before = journey.deeds[..end].iter().rev();
+    let mut moments = vec![order];
+    for deed in before.take_while(|deed| deed.kind != EventKind::Purchase) {
+        let last = moments[moments.len() - 1];
+        if last.saturating_sub(deed.time) > VISIT_PAUSE_MS {
+            break;
+        }
+        if deed.time < last {
+            moments.push(deed.time);
+        }
+    }
+    moments.reverse();
+    moments
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use qhatu_schema::{ItemId, UserIdx};
+    use qhatu_schema::{ItemId, ItemIdx};
 
     use super::*;
-    use crate::fold::{FoldMoment, FoldNow, OrderMoment};
+    use crate::evidence::Evidence;
+    use crate::fold::{FoldMoment, FoldNow};
     use crate::interactions::{Purchase, Vocabulary};
+    use crate::journey::Deed;
     use crate::lambda_mart::LambdaMart;
     use crate::popularity::{self, Popularity};
     use crate::recommender::{History, Recommender};
@@ -132,11 +160,6 @@ mod tests {
             let hot = |item: &ItemIdx| looked && item.0 == wanted(user.0, order);
             items.iter().map(|item| f32::from(u8::from(hot(item)))).collect()
         }
-
-        fn dealt_with(&self, _: usize) -> Vec<ItemIdx> {
-            let Self(user, now) = self;
-            vec![ItemIdx(wanted(user.0, (now + 60 * MINUTE - 1).div_euclid(DAY)))]
-        }
     }
 
     impl FoldPast for Looks {
@@ -145,9 +168,16 @@ mod tests {
             Ok(vec![FoldColumn { name: "looked_at".to_owned(), definition: "{}".to_owned() }])
         }
 
-        fn moments(&self, orders: &[OrderMoment]) -> Result<Vec<Vec<i64>>, ModelError> {
-            assert!(orders.iter().all(|order| order.after < order.time));
-            Ok(orders.iter().map(|order| vec![order.time - 30 * MINUTE, order.time]).collect())
+        fn journeys(&self, users: &[UserIdx]) -> Result<Vec<Journey>, ModelError> {
+            let deeds = |user: &UserIdx| {
+                let day = |day: i64| {
+                    let item = ItemIdx(wanted(user.0, day));
+                    let deed = |kind, time| Deed { time, item, order: day as u32, kind };
+                    [deed(EventKind::View, day * DAY - 30 * MINUTE), deed(EventKind::Purchase, day * DAY)]
+                };
+                Journey { user: Some(*user), deeds: (0..20).flat_map(day).collect() }
+            };
+            Ok(users.iter().map(deeds).collect())
         }
 
         fn replay(
@@ -181,10 +211,12 @@ mod tests {
     /// Shoppers of the last day whose next item stands first.
     fn found(model: &LambdaMart, told: bool) -> usize {
         let first = |user: u32| {
-            let (items, now) = ([ItemIdx(1)], 20 * DAY - 10 * MINUTE);
+            let now = 20 * DAY - 10 * MINUTE;
             let looks = LooksOf(UserIdx(user), now);
             let fold = told.then_some(&looks as &dyn FoldNow);
-            let history = History { fold, ..History::bought(&items, &[0], now) };
+            let seen = told.then_some((ItemIdx(wanted(user, 20)), now - 20 * MINUTE));
+            let evidence = Evidence::new([(ItemIdx(1), 0)], seen);
+            let history = History { fold, ..evidence.history(now) };
             model.recommend(&history, 1, &|_| false)[0].item.0 == wanted(user, 20)
         };
         (0..40).filter(|user| first(*user)).count()
@@ -197,8 +229,10 @@ mod tests {
         // Most of it popularity does not propose: it is known because it was looked at.
         assert_eq!(found(&model, true), 40);
         assert!(found(&model, false) < 10);
-        let looks = LooksOf(UserIdx(3), 20 * DAY - 10 * MINUTE);
-        let history = History { fold: Some(&looks), ..History::bought(&[], &[], 20 * DAY - 10 * MINUTE) };
+        let now = 20 * DAY - 10 * MINUTE;
+        let looks = LooksOf(UserIdx(3), now);
+        let evidence = Evidence::new([], [(ItemIdx(wanted(3, 20)), now)]);
+        let history = History { fold: Some(&looks), ..evidence.history(now) };
         let told = model.contributions(&history, ItemIdx(wanted(3, 20))).expect("a candidate");
         let strongest = told.iter().max_by(|a, b| a.1.total_cmp(&b.1)).expect("columns");
         assert_eq!(strongest.0, "fold.looked_at");
@@ -214,10 +248,35 @@ mod tests {
         config.most_questions = 300;
         let fold = Fold::new(&data, &config, 5).expect("sound settings");
         let mut questions = super::super::training::questions(&data, 10 * DAY, 300);
-        fold.draw(&mut questions).expect("moments");
-        let early = questions.iter().filter(|own| own.asked < own.moment().time).count();
+        let looked = fold.looked(0..40).expect("journeys");
+        fold.draw(&mut questions, 10 * DAY, looked.as_ref());
+        let early = questions.iter().filter(|own| own.asked < own.time()).count();
         assert!((100..200).contains(&early), "{early} of {}", questions.len());
-        assert!(questions.iter().all(|own| [0, 30 * MINUTE].contains(&(own.moment().time - own.asked))));
+        assert!(questions.iter().all(|own| [0, 30 * MINUTE].contains(&(own.time() - own.asked))));
+        assert!(questions.iter().all(|own| own.asked >= 10 * DAY));
+        assert!(questions.is_sorted_by_key(|own| own.asked));
+    }
+
+    #[test]
+    fn what_led_to_an_order_ends_at_a_pause_and_at_the_order_before() {
+        let deed = |minute: i64, kind| Deed { time: minute * MINUTE, item: ItemIdx(1), order: 0, kind };
+        let kinds =
+            [(0, EventKind::View), (31, EventKind::View), (40, EventKind::Purchase), (41, EventKind::View)];
+        let later = [
+            (60, EventKind::AddToCart),
+            (90, EventKind::Click),
+            (90, EventKind::View),
+            (95, EventKind::Purchase),
+        ];
+        let deeds = kinds.into_iter().chain(later).map(|(minute, kind)| deed(minute, kind)).collect();
+        let journey = Journey { user: None, deeds };
+        let of = |minute: i64| {
+            visit(&journey, minute * MINUTE).iter().map(|time| time / MINUTE).collect::<Vec<_>>()
+        };
+        assert_eq!(of(40), [31, 40]);
+        assert_eq!(of(95), [41, 60, 90, 95]);
+        // Half an hour is no pause yet.
+        assert_eq!((of(30), of(32)), (vec![0, 30], vec![31, 32]));
     }
 
     #[test]

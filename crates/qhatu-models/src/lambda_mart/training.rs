@@ -13,10 +13,10 @@ use rustc_hash::FxHashMap;
 
 use super::Config;
 use super::columns::{Candidates, Items, Part, columns, width};
-use super::fold::Fold;
+use super::fold::{Fold, Looked};
 use crate::DAY_MS;
 use crate::error::ModelError;
-use crate::fold::OrderMoment;
+use crate::evidence::Evidence;
 use crate::interactions::{Interactions, Sequence};
 use crate::journey::Journey;
 use crate::position_bias::{Impression, PositionBias};
@@ -35,10 +35,12 @@ const JUDGED: usize = 10;
 #[derive(Debug, Default)]
 pub(super) struct Lessons {
     pub(super) columns: Vec<Vec<f64>>,
-    labels: Vec<f32>,
+    pub(super) labels: Vec<f32>,
     /// Empty where only orders ask.
     weights: Vec<f32>,
-    groups: Vec<u32>,
+    pub(super) groups: Vec<u32>,
+    /// Who asked each of them, where it is known.
+    pub(super) users: Vec<Option<UserIdx>>,
     /// When each of them was asked, in milliseconds; orders first, oldest first, then lists.
     times: Vec<i64>,
     /// How many of them are orders.
@@ -74,6 +76,21 @@ struct Asking<'a> {
     parts: &'a [Part],
     items: Items,
     retrieve: usize,
+    /// Whether a part reads acts.
+    acts: bool,
+    /// What shoppers did as the fold knows it, for what they looked at; absent where features are not told.
+    looked: Option<Looked>,
+}
+
+impl Asking<'_> {
+    /// What is told of a shopper: so many of their purchases, and what they looked at, where the fold knows it.
+    fn evidence(&self, (user, now): (UserIdx, i64), sequence: Option<&Sequence>, known: usize) -> Evidence {
+        let bought =
+            sequence.into_iter().flat_map(|own| own.items.iter().copied().zip(own.times.iter().copied()));
+        let journey = self.looked.as_ref().and_then(|looked| looked.get(&user.0));
+        let looks = journey.map(|journey| journey.looks_before(now));
+        Evidence::new(bought.take(known), looks.unwrap_or_default())
+    }
 }
 
 /// What shoppers did, by their numbers; nobody where no part reads acts.
@@ -91,24 +108,18 @@ pub(super) struct Question<'a> {
 
 impl Question<'_> {
     /// When the order was.
-    fn time(&self) -> i64 {
+    pub(super) fn time(&self) -> i64 {
         self.sequence.times[self.order.start]
     }
 
-    pub(super) fn moment(&self) -> OrderMoment {
-        let after = self.order.start.checked_sub(1).map_or(i64::MIN, |before| self.sequence.times[before]);
-        OrderMoment { user: self.sequence.user, after, time: self.time() }
-    }
-
-    fn answered(&self, asking: &Asking, dealt_with: &[ItemIdx]) -> Option<Answered> {
-        let (known, bought) = self.sequence.items.split_at(self.order.start);
-        let bought = &bought[..self.order.len()];
-        let times = &self.sequence.times[..known.len()];
+    fn answered(&self, asking: &Asking) -> Option<Answered> {
+        let bought = &self.sequence.items[self.order.clone()];
         let told = self.journey.map(|journey| journey.told_before(self.asked));
-        let history = History::bought(known, times, self.asked).in_department(self.department);
+        let who = (self.sequence.user, self.asked);
+        let evidence = asking.evidence(who, Some(self.sequence), self.order.start);
+        let history = evidence.history(self.asked).in_department(self.department);
         let history = History { told: told.as_ref(), ..history };
-        let candidates =
-            Candidates::new(&history, asking.parts, &asking.items, (asking.retrieve, dealt_with));
+        let candidates = Candidates::new(&history, asking.parts, &asking.items, asking.retrieve);
         let label = |item| f32::from(u8::from(bought.contains(item)));
         let labels: Vec<f32> = candidates.items.iter().map(label).collect();
         let weights = vec![1.0; labels.len()];
@@ -148,20 +159,21 @@ impl<'a> Lists<'a> {
     }
 
     fn answered(&self, shown: &Shown, data: &Interactions, asking: &Asking) -> Option<Answered> {
-        // What a visit did before it was shown a list is not known here, and is in the server.
-        if shown.user.is_none() && asking.parts.iter().any(|part| part.reads_acts()) {
+        // What a visit of nobody did before it was shown a list is not known here, and is in the server.
+        if shown.user.is_none() && (asking.acts || asking.looked.is_some()) {
             return None;
         }
         let sequence =
             shown.user.and_then(|user| self.places.get(&user)).map(|place| &data.sequences[*place]);
-        let (items, times) = sequence.map_or((&[][..], &[][..]), |sequence| {
-            let known = sequence.times.partition_point(|time| *time < shown.time);
-            (&sequence.items[..known], &sequence.times[..known])
-        });
+        let known = sequence.map_or(0, |own| own.times.partition_point(|time| *time < shown.time));
         let department = shown.user.and_then(|user| data.department(UserIdx(user)));
         let journey = shown.user.and_then(|user| self.journeys.get(&user));
         let told = journey.map(|journey| journey.told_before(shown.time));
-        let history = History::bought(items, times, shown.time).in_department(department);
+        let evidence = match shown.user {
+            Some(user) => asking.evidence((UserIdx(user), shown.time), sequence, known),
+            None => Evidence::default(),
+        };
+        let history = evidence.history(shown.time).in_department(department);
         let history = History { told: told.as_ref(), ..history };
         let mut seen = shown.impressions(self.until);
         // Candidates stand in the order of their numbers.
@@ -192,21 +204,21 @@ impl Lessons {
         if questions.len() + lists.shown.len() < FEWEST || past.sequences.is_empty() {
             return Ok(Self::default());
         }
-        fold.draw(&mut questions)?;
-        let dealt_with = fold.dealt_with(&questions)?;
         let parts = fit(&past)?;
-        if parts.iter().any(|part| part.reads_acts()) {
+        let acts = parts.iter().any(|part| part.reads_acts());
+        if acts {
             let shoppers = data.journeys.iter().filter_map(|own| Some((own.user?.0, own)));
             lists.journeys = shoppers.collect();
             for question in &mut questions {
                 question.journey = lists.journeys.get(&question.sequence.user.0).copied();
             }
         }
-        let asking = Asking { parts: &parts, items: Items::fit(data, config), retrieve: config.retrieve };
-        let answered = questions
-            .par_iter()
-            .zip(&dealt_with)
-            .filter_map(|(question, own)| question.answered(&asking, own));
+        let shown_to = lists.shown.iter().filter_map(|shown| shown.user);
+        let looked = fold.looked(questions.iter().map(|own| own.sequence.user.0).chain(shown_to))?;
+        fold.draw(&mut questions, start, looked.as_ref());
+        let (items, retrieve) = (Items::fit(data, config), config.retrieve);
+        let asking = Asking { parts: &parts, items, retrieve, acts, looked };
+        let answered = questions.par_iter().filter_map(|question| question.answered(&asking));
         let clicked = lists.shown.par_iter().filter_map(|shown| lists.answered(shown, data, &asking));
         let mut answered: Vec<Answered> = answered.collect();
         let orders = answered.len();
@@ -216,6 +228,7 @@ impl Lessons {
         let mut rows = Vec::new();
         for answered in answered {
             own.groups.push(answered.labels.len() as u32);
+            own.users.push(answered.user);
             own.times.push(answered.time);
             rows.extend(answered.rows);
             own.labels.extend(answered.labels);
@@ -286,6 +299,7 @@ impl Lessons {
             own.labels.extend_from_slice(&self.labels[rows.clone()]);
             own.weights.extend_from_slice(self.weights.get(rows).unwrap_or_default());
             own.groups.push(self.groups[group]);
+            own.users.push(self.users[group]);
             own.times.push(self.times[group]);
             own.orders += usize::from(group < self.orders);
         }

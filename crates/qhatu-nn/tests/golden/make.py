@@ -78,6 +78,50 @@ def attention():
         case("attention_causal" if causal else "attention_bidirectional", packed_attention(qkv, 2, causal), qkv=qkv)
 
 
+# When each of the twelve tokens was, and how many tokens of its sequence it sees.
+TIMES = [5, 0, 1, 1, 9, 2, 2, 3, 7, 8, 15, 40]
+SEEN = [1, 2, 2, 3, 4, 2, 2, 3, 5, 5, 6, 7]
+
+
+def masked_attention(qkv, heads, bias):
+    """Each sequence by itself; `bias` gives for a sequence heads × rows × keys what is added, −∞ where nothing is seen."""
+    width = qkv.shape[1] // 3
+    parts = []
+    for start, end in zip(STARTS, STARTS[1:]):
+        q, k, v = (
+            part.reshape(end - start, heads, width // heads).transpose(0, 1)
+            for part in qkv[start:end].split(width, dim=1)
+        )
+        mask = bias(start, end)
+        parts.append(F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(0, 1).reshape(-1, width))
+    return torch.cat(parts)
+
+
+def attention_with_bias():
+    """A bias by distance, both ways; one by the time between two tokens, causal; and a number of tokens that each sees."""
+
+    def by_distance(start, end):
+        rows, keys = torch.arange(end - start)[:, None], torch.arange(end - start)[None]
+        return table[:, (rows - keys).abs().clamp(max=3) + 4 * (keys > rows)]
+
+    def by_time(start, end):
+        times = torch.tensor(TIMES[start:end])
+        apart = (times[:, None] - times[None]).abs()
+        bucket = sum((apart >= bound).long() for bound in (1, 4, 16))
+        hidden = torch.ones(end - start, end - start).triu(1).bool()
+        return table[:, bucket].masked_fill(hidden, -torch.inf)
+
+    def visible(start, end):
+        hidden = torch.arange(end - start)[None] >= torch.tensor(SEEN[start:end])[:, None]
+        return torch.zeros(1, end - start, end - start, dtype=torch.float64).masked_fill(hidden, -torch.inf)
+
+    for name, bias, buckets in (("distance", by_distance, 8), ("time", by_time, 4)):
+        qkv, table = leaf(12, 24), leaf(2, buckets)
+        case(f"attention_{name}", masked_attention(qkv, 2, bias), qkv=qkv, table=table)
+    qkv = leaf(12, 24)
+    case("attention_visible", masked_attention(qkv, 2, visible), qkv=qkv)
+
+
 def cross_entropy():
     x, w, b = leaf(6, 5), leaf(9, 5), leaf(9)
     targets = torch.tensor([0, 8, -100, 3, 3, 7])
@@ -180,6 +224,6 @@ def adamw():
 
 if __name__ == "__main__":
     makers = (linear, embedding, layer_norm, activations, attention, cross_entropy, block, adamw)
-    for make in (*makers, recurrent, sampled, binary, contrastive):
+    for make in (*makers, recurrent, sampled, binary, contrastive, attention_with_bias):
         make()
     save_file(tensors, sys.argv[1])

@@ -46,9 +46,9 @@ impl fmt::Debug for LiveFold<'_> {
 
 impl FoldNow for LiveFold<'_> {
     fn rows(&self, items: &[ItemIdx]) -> Vec<f32> {
-        let id = |item: &ItemIdx| self.model.number(*item).map(|number| self.live.item_id(number));
         // Before the features are locked, so that no lock is waited for under another.
-        let ids: Vec<Option<ItemId>> = items.iter().map(id).collect();
+        let numbers = items.iter().map(|item| self.model.number(*item));
+        let ids: Vec<Option<ItemId>> = self.live.item_ids(numbers);
         let asking = Asking {
             user: self.user.map_or("", |id| id.as_str()),
             session: self.session.map_or("", |id| id.as_str()),
@@ -56,13 +56,5 @@ impl FoldNow for LiveFold<'_> {
         let ids = ids.iter().map(|id| id.as_ref().map_or("", |id| id.as_str()));
         let features = self.live.features.read().unwrap_or_else(PoisonError::into_inner);
         features.numbers(&self.model.reading, asking, ids, Timestamp::from_millis(self.now))
-    }
-
-    fn dealt_with(&self, most: usize) -> Vec<ItemIdx> {
-        let user = self.user.map_or("", |id| id.as_str());
-        let features = self.live.features.read().unwrap_or_else(PoisonError::into_inner);
-        let ids: Vec<String> = features.dealt_with(user, most).map(str::to_owned).collect();
-        drop(features);
-        ids.iter().filter_map(|id| self.model.idx(self.live.number(id)?)).collect()
     }
 }

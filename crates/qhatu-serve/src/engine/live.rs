@@ -1,5 +1,5 @@
 //! The live state: the fold over the log as it stands now. Applying an event touches only what the
-//! event is about; reading takes an `Arc` or copies a few numbers, so no lock outlives a look.
+//! event is about; reading takes an `Arc` or copies numbers, so no lock outlives a look.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -119,7 +119,7 @@ impl Live {
         self.names.write().unwrap_or_else(PoisonError::into_inner).intern(id)
     }
 
-    pub(super) fn number(&self, id: &str) -> Option<ItemNo> {
+    fn number(&self, id: &str) -> Option<ItemNo> {
         self.names.read().unwrap_or_else(PoisonError::into_inner).get(id)
     }
 
@@ -132,6 +132,12 @@ impl Live {
     /// The id behind a number.
     pub(crate) fn item_id(&self, number: ItemNo) -> ItemId {
         self.names.read().unwrap_or_else(PoisonError::into_inner).id(number).clone()
+    }
+
+    /// The ids behind numbers.
+    pub(super) fn item_ids(&self, numbers: impl Iterator<Item = Option<ItemNo>>) -> Vec<Option<ItemId>> {
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        numbers.map(|number| number.map(|number| names.id(number).clone())).collect()
     }
 
     /// The catalogue as it stands.

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use qhatu_models::mmr::mmr;
-use qhatu_models::{Act, FoldNow, History, Reason, Scored, Told};
+use qhatu_models::{Act, Evidence, FoldNow, History, Reason, Scored, Told};
 use qhatu_schema::{Department, EventKind, ItemId, ItemIdx, Money, SessionId, Timestamp, UserId};
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
@@ -197,7 +197,8 @@ struct Candidate {
     why: Why,
 }
 
-/// Everything a source needs, gathered before any scoring so that no lock is held meanwhile.
+/// Everything a source needs, gathered before any scoring so that no lock is held meanwhile; a model that is told of the
+/// shop's features reads them under a lock of theirs, for as long as that takes.
 struct Context<'a> {
     live: &'a Live,
     shelf: Arc<Shelf>,
@@ -420,18 +421,18 @@ fn spread(context: &Context, found: Vec<Candidate>) -> Vec<Candidate> {
 
 fn from_model(context: &Context, sieve: &Sieve) -> Vec<Candidate> {
     let Some(model) = &context.model else { return Vec::new() };
-    let Known { items, times, only_seen } = known(context, model);
+    let evidence = evidence(context, model);
     let placed = context.department.is_some() && model.recommender.asks_department();
     let told = model.recommender.reads_acts().then(|| told(context, model));
-    if items.is_empty() && !placed && told.as_ref().is_none_or(Told::is_empty) {
+    if evidence.items.is_empty() && !placed && told.as_ref().is_none_or(Told::is_empty) {
         return Vec::new();
     }
-    let now = context.now.max(times.last().copied().unwrap_or(context.now));
-    let history = History::bought(&items, &times, now).in_department(context.department);
+    let now = context.now.max(evidence.times.last().copied().unwrap_or(context.now));
+    let history = evidence.history(now).in_department(context.department);
     let (user, session) = (context.user.as_ref(), context.session.as_ref());
     let fold = LiveFold { live: context.live, model, user, session, now };
     let fold = (model.reading.width() > 0).then_some(&fold as &dyn FoldNow);
-    let history = History { only_seen: &only_seen, told: told.as_ref(), fold, ..history };
+    let history = History { told: told.as_ref(), fold, ..history };
     let barred = |idx: ItemIdx| !model.number(idx).is_some_and(|number| sieve.passes(number));
     let best = model.recommender.recommend_because(&history, context.pool(), &barred);
     // A score of exactly zero says that nothing is known of the item.
@@ -444,32 +445,19 @@ fn from_model(context: &Context, sieve: &Sieve) -> Vec<Candidate> {
     best.into_iter().take_while(known).filter_map(candidate).collect()
 }
 
-/// What a model is told of, oldest first.
-#[derive(Default)]
-struct Known {
-    items: Vec<ItemIdx>,
-    times: Vec<i64>,
-    only_seen: Vec<bool>,
-}
-
 /// What was bought, at the time of its order, what was shown interest in, and what is at hand.
-fn known(context: &Context, model: &LiveModel) -> Known {
+fn evidence(context: &Context, model: &LiveModel) -> Evidence {
     let starts = context.shopper.order_starts();
-    let of = |step: &&Move| {
-        let start = if step.is_interest() { None } else { starts.get(&step.order()) };
-        Some((start.copied().unwrap_or(step.time), model.idx(step.item)?, step.is_interest()))
-    };
-    let mut steps: Vec<(i64, ItemIdx, bool)> = context.evidence.iter().filter_map(of).collect();
-    // Stable: what is of one time stays in its order.
-    steps.sort_by_key(|(time, ..)| *time);
+    let start = |step: &Move| starts.get(&step.order()).copied().unwrap_or(step.time);
+    let known = |time: i64, step: &Move| Some((model.idx(step.item)?, time));
+    let (looks, bought): (Vec<&Move>, Vec<&Move>) =
+        context.evidence.iter().copied().partition(|step| step.is_interest());
+    let mut own = Evidence::new(
+        bought.iter().filter_map(|step| known(start(step), step)),
+        looks.iter().filter_map(|step| known(step.time, step)),
+    );
     let at_hand = context.at_hand.iter().filter_map(|&number| model.idx(number));
-    steps.extend(at_hand.map(|idx| (context.now, idx, true)));
-    let mut own = Known::default();
-    for (time, item, seen) in steps {
-        own.items.push(item);
-        own.times.push(time);
-        own.only_seen.push(seen);
-    }
+    at_hand.for_each(|idx| own.push(idx, context.now, true));
     own
 }
 

@@ -4,7 +4,7 @@
 use std::hash::{BuildHasher, Hash};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use qhatu_models::{Deed, OrderKey, Told};
+use qhatu_models::{Deed, OrderKey, Told, looks};
 use qhatu_schema::{Event, EventId, EventKind, ItemIdx, Money, OrderId};
 use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
@@ -13,8 +13,6 @@ use super::shelf::ItemNo;
 
 /// Views, clicks and carts kept per shopper; purchases are all kept.
 const INTEREST_KEPT: usize = 256;
-/// Views, clicks and carts that a model is told of.
-const INTEREST_TOLD: usize = 32;
 
 /// One action on one item.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -120,13 +118,15 @@ impl Shopper {
     /// What was bought and not given back entirely.
     pub(crate) fn bought(&self) -> FxHashMap<ItemNo, Bought> {
         let mut bought: FxHashMap<ItemNo, Bought> = FxHashMap::default();
+        let mut lines = FxHashSet::default();
         for step in self.moves.iter().filter(|step| !step.is_interest()) {
             let entry = bought.entry(step.item).or_insert(Bought { times: 0, pieces: 0, last: 0 });
             if step.refund {
                 entry.pieces -= i64::from(step.quantity);
             } else {
                 entry.pieces += i64::from(step.quantity);
-                entry.times += 1;
+                // A line that repeats within an order was bought once.
+                entry.times += u32::from(lines.insert((step.order(), step.item)));
                 entry.last = entry.last.max(step.time);
             }
         }
@@ -137,27 +137,14 @@ impl Shopper {
     /// What a model is told, oldest first: purchases that were kept, of lines that repeat within an order the first, and the
     /// latest views, clicks and carts of items that were not bought since nor taken out of the cart.
     pub(crate) fn evidence(&self, bought: &FxHashMap<ItemNo, Bought>) -> Vec<&Move> {
-        let mut told = 0;
-        let mut settled: Vec<ItemNo> = Vec::new();
-        let mut evidence: Vec<&Move> = Vec::with_capacity(self.moves.len());
-        for step in self.moves.iter().rev() {
-            if !step.is_interest() {
-                if !step.refund && bought.contains_key(&step.item) {
-                    evidence.push(step);
-                }
-                continue;
-            }
-            let bought_since = bought.get(&step.item).is_some_and(|entry| entry.last >= step.time);
-            if told == INTEREST_TOLD || bought_since || settled.contains(&step.item) {
-                continue;
-            }
-            settled.push(step.item);
-            if step.kind != EventKind::RemoveFromCart {
-                told += 1;
-                evidence.push(step);
-            }
-        }
-        evidence.reverse();
+        // Of purchases only those that were kept settle anything.
+        let counts = |step: &&Move| step.is_interest() || (!step.refund && bought.contains_key(&step.item));
+        let moves: Vec<&Move> = self.moves.iter().filter(counts).collect();
+        let steps: Vec<_> = moves.iter().map(|step| (step.kind, step.item, step.time)).collect();
+        let looks: FxHashSet<usize> = looks(&steps).into_iter().collect();
+        let told = |(place, step): &(usize, &Move)| !step.is_interest() || looks.contains(place);
+        let mut evidence: Vec<&Move> =
+            moves.into_iter().enumerate().filter(told).map(|(_, step)| step).collect();
         let mut lines = FxHashSet::default();
         evidence.retain(|step| step.is_interest() || lines.insert((step.order(), step.item)));
         evidence

@@ -1,12 +1,14 @@
 //! Ours in `cargo xtask bench trees`: answers lines on standard input with a line each.
 //!
 //! ```text
-//! trees_bench SHOPPERS.parquet FOLDER     writes the matrix that everybody learns from to FOLDER
+//! trees_bench SHOPPERS.parquet INVOICES.parquet FOLDER
+//!                                         writes the matrix that everybody learns from to FOLDER
 //! quality boosting|forest|logistic|attention|ensemble SEED all|no_page_values
-//!                                     → ROC-AUC, PR-AUC, log-loss, F1: means over five folds
+//!                                     → ROC-AUC, PR-AUC, log-loss, F1, Brier, ECE: means over five folds
 //! fit TIMES                               → seconds to fit the rows, repeated so often
 //! row COUNT                               → microseconds to score a row, one at a time
-//! rank SEED                               → NDCG@10 on groups, by LambdaRank and row by row
+//! rank orders|made_up SEED                → NDCG@10 by LambdaRank and row by row, each the mean over five folds and
+//!                                           their deviation; writes the rows and folds to FOLDER before it answers
 //! ```
 
 use std::error::Error;
@@ -14,9 +16,11 @@ use std::io::{BufRead, Write, stdin, stdout};
 use std::path::Path;
 use std::time::Instant;
 
+use qhatu_eval::classification::ECE_BINS;
 use qhatu_eval::metrics::{self, Confusion};
 use qhatu_models::Stream;
 use qhatu_models::calibration::sigmoid;
+use qhatu_models::lambda_mart;
 use qhatu_models::logistic_regression::{self, LogisticRegression};
 use qhatu_models::propensity::{self, Classifier, Kind};
 use qhatu_models::trees::{
@@ -24,6 +28,11 @@ use qhatu_models::trees::{
     fit_boosting, fit_forest,
 };
 use qhatu_schema::{DenseColumn, DenseTable};
+
+use self::ranking::Ranking;
+
+mod orders;
+mod ranking;
 
 type Answer<T> = Result<T, Box<dyn Error>>;
 
@@ -36,11 +45,14 @@ struct Matrix {
 
 fn main() -> Answer<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [shoppers, folder] = words.as_slice() else { return Err("SHOPPERS.parquet FOLDER".into()) };
+    let [shoppers, invoices, folder] = words.as_slice() else {
+        return Err("SHOPPERS.parquet INVOICES.parquet FOLDER".into());
+    };
     let matrix = Matrix::read(Path::new(shoppers))?;
     matrix.write(Path::new(folder))?;
     writeln!(stdout(), "qhatu {}", env!("CARGO_PKG_VERSION"))?;
-    let mut bench = Bench { matrix, fitted: None };
+    let folder = Path::new(folder);
+    let mut bench = Bench { matrix, fitted: None, orders: orders::read(Path::new(invoices))? };
     for line in stdin().lock().lines() {
         let line = line?;
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -48,7 +60,7 @@ fn main() -> Answer<()> {
             ["quality", kind, seed, columns] => bench.quality(kind, seed.parse()?, *columns == "all")?,
             ["fit", times] => vec![bench.fit(times.parse()?)?],
             ["row", count] => vec![bench.row(count.parse()?)?],
-            ["rank", seed] => rank(seed.parse()?, Path::new(folder))?,
+            ["rank", set, seed] => bench.rank(set, seed.parse()?, folder)?,
             _ => return Err(format!("{line:?} is not understood").into()),
         };
         let text: Vec<String> = answer.iter().map(|number| format!("{number:.6}")).collect();
@@ -119,6 +131,7 @@ fn boosting() -> BoostingConfig {
 struct Bench {
     matrix: Matrix,
     fitted: Option<TreeEnsemble>,
+    orders: Ranking,
 }
 
 impl Bench {
@@ -126,7 +139,7 @@ impl Bench {
         let fold_of = self.matrix.folds(seed);
         let used: Vec<usize> =
             (0..self.matrix.names.len()).filter(|at| all || self.matrix.names[*at] != "PageValues").collect();
-        let mut sums = [0.0; 4];
+        let mut sums = [0.0; 6];
         for fold in 0..5 {
             let pick = |judging: bool| {
                 let rows: Vec<usize> =
@@ -144,6 +157,8 @@ impl Bench {
                 metrics::auc_pr(&told, &truth),
                 metrics::log_loss(&told, &truth),
                 Some(Confusion::at(&told, &truth, 0.5).f1()),
+                metrics::brier(&told, &truth),
+                metrics::ece(&told, &truth, ECE_BINS),
             ];
             sums.iter_mut().zip(found).for_each(|(sum, found)| *sum += found.unwrap_or(f64::NAN) / 5.0);
         }
@@ -169,6 +184,18 @@ impl Bench {
         let sum: f32 = (0..count).map(|at| walker.margin(&rows[at % rows.len()])).sum();
         let took = start.elapsed().as_secs_f64() * 1e6 / count as f64;
         if sum.is_finite() { Ok(took) } else { Err("a margin is not finite".into()) }
+    }
+
+    /// Orders are sorted by trees as `lambda_mart` has them, what is made up by those of everybody.
+    fn rank(&self, set: &str, seed: u64, folder: &Path) -> Answer<Vec<f64>> {
+        let made_up = Ranking::made_up(seed);
+        let (ranking, config) = match set {
+            "orders" => (&self.orders, lambda_mart::Config::default().trees),
+            _ => (&made_up, boosting()),
+        };
+        let folds = ranking.folds(seed);
+        ranking.write(folder, set, &folds)?;
+        ranking.judge(&folds, &config, seed)
     }
 }
 
@@ -223,78 +250,4 @@ fn mean_and_deviation(column: &[f64]) -> (f64, f64) {
     let mean = column.iter().sum::<f64>() / column.len() as f64;
     let variance = column.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / column.len() as f64;
     (mean, if variance > 0.0 { variance.sqrt() } else { 1.0 })
-}
-
-/// Graded rows in groups whose levels differ, so that the groups matter; half of the groups judge. Written to the
-/// folder too, for the peers.
-fn rank(seed: u64, folder: &Path) -> Answer<Vec<f64>> {
-    let (columns, labels, groups) = graded(seed);
-    let mut bytes: Vec<u8> = Vec::new();
-    for row in 0..labels.len() {
-        let values = columns.iter().map(|column| column[row] as f32).chain([labels[row]]);
-        bytes.extend(values.flat_map(f32::to_le_bytes));
-    }
-    std::fs::write(folder.join("graded.f32"), bytes)?;
-    let sizes: Vec<String> = groups.iter().map(u32::to_string).collect();
-    std::fs::write(folder.join("groups.txt"), sizes.join("\n"))?;
-    let teaching = groups.len() / 2;
-    let cut = groups[..teaching].iter().sum::<u32>() as usize;
-    let part = |range: std::ops::Range<usize>| -> Vec<Vec<f64>> {
-        columns.iter().map(|column| column[range.clone()].to_vec()).collect()
-    };
-    let (training, judging) = (part(0..cut), part(cut..labels.len()));
-    let mut answers = Vec::new();
-    for objective in [Objective::LambdaRank, Objective::Squared] {
-        let target = Target { labels: &labels[..cut], weights: &[], groups: &groups[..teaching] };
-        let lesson = Lesson { columns: Columns::numbers(&training), target, objective, validation: None };
-        let margins = fit_boosting(&lesson, &boosting(), seed)?.trees.margins(Columns::numbers(&judging))?;
-        let (mut start, mut sum) = (0, 0.0);
-        for size in &groups[teaching..] {
-            let end = start + *size as usize;
-            sum += ndcg(&labels[cut + start..cut + end], &margins[start..end]);
-            start = end;
-        }
-        answers.push(sum / (groups.len() - teaching) as f64);
-    }
-    Ok(answers)
-}
-
-fn graded(seed: u64) -> (Vec<Vec<f64>>, Vec<f32>, Vec<u32>) {
-    let random = Stream::new(seed);
-    let unit = |of: u64, at: u64| (random.child(of).at(at) >> 11) as f64 / (1_u64 << 53) as f64;
-    let (mut columns, mut labels, mut groups) = (vec![Vec::new(); 6], Vec::new(), Vec::new());
-    for group in 0..2000_u64 {
-        let size = 8 + random.below(group, 25) as u64;
-        let level = 6.0 * unit(0, group);
-        for row in group * 100..group * 100 + size {
-            let (quality, fit, noise) = (unit(1, row), unit(2, row), unit(3, row));
-            let worth = 0.6 * quality + 0.4 * (1.0 - (2.0 * fit - 1.0).abs()) + 0.25 * (noise - 0.5);
-            // A group's level is in its rows' first feature and, the other way round, in their grades, and nowhere
-            // by itself: row by row the feature misleads, within a group it does not.
-            let own = [
-                quality + level,
-                noise * unit(4, row),
-                fit,
-                unit(5, row),
-                unit(6, row),
-                noise * unit(7, row),
-            ];
-            columns.iter_mut().zip(own).for_each(|(column, value)| column.push(value));
-            labels.push((4.0 * worth + (6.0 - level) / 2.0).floor().clamp(0.0, 6.0) as f32);
-        }
-        groups.push(size as u32);
-    }
-    (columns, labels, groups)
-}
-
-fn ndcg(labels: &[f32], margins: &[f32]) -> f64 {
-    let dcg = |order: &[usize]| -> f64 {
-        let gains = order.iter().take(10).enumerate();
-        gains.map(|(place, row)| (f64::from(labels[*row]).exp2() - 1.0) / (place as f64 + 2.0).log2()).sum()
-    };
-    let (mut by_margin, mut best): (Vec<usize>, Vec<usize>) =
-        ((0..labels.len()).collect(), (0..labels.len()).collect());
-    by_margin.sort_by(|a, b| margins[*b].total_cmp(&margins[*a]));
-    best.sort_by(|a, b| labels[*b].total_cmp(&labels[*a]));
-    if dcg(&best) > 0.0 { dcg(&by_margin) / dcg(&best) } else { 1.0 }
 }
