@@ -17,9 +17,9 @@
 //! λ 10: .270, .273 and .263 on all (UCI Online Retail, NDCG@10 on all / new of the 28 days from 2011-10-15, by
 //! `qhatu evaluate --until 2011-11-12 --models als`).
 
-use qhatu_nn::linalg::Cholesky;
+use qhatu_nn::linalg::{Cholesky, least_squares_product};
 use qhatu_nn::tensor_file::TensorFile;
-use qhatu_nn::{InnerProductIndex, Stream, inner_products_of};
+use qhatu_nn::{InnerProductIndex, Layout, Stream, inner_products_of, matmul};
 use qhatu_schema::ItemIdx;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
@@ -289,12 +289,8 @@ fn improve_all(factors: &mut [f32], fixed: &[f32], rows: &[Row], config: &Config
 fn improve(x: &mut [f32], gram: &[f32], fixed: &[f32], row: &Row) {
     let width = x.len();
     let of = |place: u32| &fixed[place as usize * width..][..width];
-    let product = |v: &[f32], out: &mut Vec<f32>| {
-        out.clear();
-        out.extend(gram.chunks_exact(width).map(|row| dot(row, v)));
-        row.iter().for_each(|(place, confidence)| add(out, of(*place), confidence * dot(of(*place), v)));
-    };
-    let mut product_of = Vec::with_capacity(width);
+    let product = |v: &[f32], out: &mut [f32]| least_squares_product(out, gram, (fixed, row), v);
+    let mut product_of = vec![0.0; width];
     product(x, &mut product_of);
     let mut rest: Vec<f32> = product_of.iter().map(|value| -value).collect();
     row.iter().for_each(|(place, confidence)| add(&mut rest, of(*place), 1.0 + confidence));
@@ -335,7 +331,9 @@ fn gram(factors: &[f32], config: &Config) -> Vec<f32> {
     let width = config.factors;
     let of_block = |rows: &[f32]| {
         let mut sums = vec![0.0_f32; width * width];
-        rows.chunks_exact(width).for_each(|row| add_product(&mut sums, row, 1.0));
+        let layout = Layout::dense(rows.len() / width, width);
+        let whole = (&mut sums[..], Layout::dense(width, width));
+        matmul(whole, 0.0, (rows, layout.transposed()), (rows, layout), 1.0);
         sums
     };
     let blocks: Vec<Vec<f32>> = factors.par_chunks(BLOCK * width).map(of_block).collect();

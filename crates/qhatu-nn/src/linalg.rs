@@ -8,7 +8,7 @@
 
 use rayon::prelude::*;
 
-use crate::kernel::{Layout, matmul};
+use crate::kernel::{Layout, matmul, normal_equations};
 
 /// Blocks up to this size are inverted directly.
 const DIRECT: usize = 96;
@@ -87,6 +87,15 @@ fn product(
 
 fn part(matrix: &[f32], n: usize, row: usize, column: usize, rows: usize, columns: usize) -> Vec<f32> {
     (row..row + rows).flat_map(|row| &matrix[row * n + column..row * n + column + columns]).copied().collect()
+}
+
+/// `out ← S v + Σ w y (yᵀ v)`: the product with the matrix of weighted least squares, which is never made. `S` is symmetric
+/// (n × n, row after row); the `y` are rows of `rows` (n numbers each), `own` has their places with weights.
+///
+/// # Panics
+/// Where lengths do not fit, or a place lies beyond the rows.
+pub fn least_squares_product(out: &mut [f32], shared: &[f32], rows: (&[f32], &[(u32, f32)]), v: &[f32]) {
+    normal_equations::product(out, shared, rows, v);
 }
 
 /// The factor `L` of a symmetric positive definite matrix `L Lᵀ` (Cholesky), for solving with it again and

@@ -8,6 +8,7 @@ mod lane;
 mod level;
 mod matmul;
 pub(crate) mod norm;
+pub(crate) mod normal_equations;
 pub(crate) mod packed;
 pub(crate) mod scan;
 pub(crate) mod softmax;
