@@ -5,6 +5,7 @@
 //! NAME may be a group too: `quality`, `speed`, or `all`. Of a group, one that cannot run here (a data set that may be
 //! read but not kept is not there, a peer cannot be installed) is named in the end, and the others are run.
 
+mod als;
 mod asked;
 mod beauty;
 mod bert;
@@ -113,6 +114,12 @@ const BENCHES: &[Bench] = &[
         about: "trees on Online Shoppers, and on orders of Online Retail to be ranked, against LightGBM, XGBoost and scikit-learn, same folds",
         group: Group::Both,
         run: trees::run,
+    },
+    Bench {
+        name: "als",
+        about: "ALS on the demo's time split, against implicit: quality and time to fit, three seeds",
+        group: Group::Both,
+        run: als::run,
     },
     Bench {
         name: "bert",

@@ -49,7 +49,9 @@ fn table(text: &mut String, report: &Report, target: &str) {
             format!("{label:WIDTH$}  {:24}  {:24}  {:24}", cell("ndcg"), cell("recall"), cell("hit_rate"));
         let _ = writeln!(text, "{}", line.trim_end());
     }
-    for comparison in report.comparisons.iter().filter(|found| found.target == target).take(1) {
+    let of_target = report.comparisons.iter().filter(|found| found.target == target);
+    // Where a baseline is the best there is nothing to hold it against.
+    for comparison in of_target.take(1).filter(|found| found.model != found.best_baseline) {
         let (winner, base) = (&comparison.model, &comparison.best_baseline);
         let _ = writeln!(text, "{winner} − {base}: {}", shown(Some(&comparison.difference)));
     }

@@ -1,9 +1,10 @@
 //! Hidden items: what stands here, from what came before and after; asked behind the last item, it is what comes next.
 //!
 //! BERT4Rec (Sun et al., CIKM 2019): the transformer of [`crate::sasrec`] in both directions, trained to name items that are
-//! hidden at random (Devlin et al., 2019), and now and then the last one of a beginning alone, for that is what is asked. With
-//! enough training it is at least as good as published (Petrov and Macdonald, "A Systematic Review and Replicability Study of
-//! BERT4Rec", RecSys 2022).
+//! hidden at random (Devlin et al., 2019), and now and then the last one of a beginning alone, for that is what is asked. Petrov
+//! and Macdonald ("A Systematic Review and Replicability Study of BERT4Rec", RecSys 2022) found that it wants much longer
+//! training than it is usually given. So it is here: on MovieLens-1M (`examples/leave_one_out.rs`, seed 1) the validation
+//! items' NDCG@10 was .154 after 103 epochs and still rising, where `sasrec` passes .175 within 40.
 //!
 //! Departures: a hidden item always becomes the query token; attention has a bias by time or steps, another one for either
 //! side, in place of learned positions; no projection before the output. As in `sasrec`: sampled objectives, buying again
@@ -56,7 +57,8 @@ pub struct Config {
     pub ema_decay: f32,
     /// Shoppers of a step.
     pub batch_size: usize,
-    /// Pieces into which these are cut, one after another in memory; the result is the same but for the last digits.
+    /// Pieces into which each part of these is cut, one after another in memory. The result is the same but for the last digits
+    /// where nothing is drawn; dropout and sampled negatives are drawn for each piece, so that with them it is another training.
     pub accumulation_steps: usize,
     /// Most epochs.
     pub epochs: u32,

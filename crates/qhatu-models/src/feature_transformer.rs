@@ -128,6 +128,9 @@ impl Config {
         if self.batch_size == 0 {
             return fault("batch_size", "0".to_owned(), "at least 1, such as 128");
         }
+        if self.epochs == 0 {
+            return fault("epochs", "0".to_owned(), "at least 1, such as 12");
+        }
         if !(0.0..=10.0).contains(&self.focal_gamma) {
             return fault("focal_gamma", self.focal_gamma.to_string(), "0 to 10; 0 is plain cross-entropy");
         }
@@ -449,7 +452,8 @@ mod tests {
         assert!(fit(&Config { bins: 0, ..small() }, &labels).contains("bins = 0"));
         assert!(fit(&Config { focal_gamma: -1.0, ..small() }, &labels).contains("focal_gamma"));
         assert!(fit(&small(), &labels[1..]).contains("19 labels for 20 rows"));
-        let config = Config { epochs: 0, ..small() };
+        assert!(fit(&Config { epochs: 0, ..small() }, &labels).contains("epochs = 0"));
+        let config = Config { epochs: 1, ..small() };
         let model = FeatureTransformer::fit(columns, &Target::new(&labels), &config, 1).unwrap();
         let mut whole = TensorFile::default();
         model.save(&mut whole, "");

@@ -64,7 +64,8 @@ pub struct Config {
     pub ema_decay: f32,
     /// Shoppers of a step.
     pub batch_size: usize,
-    /// Pieces into which these are cut, one after another in memory; the result is the same but for the last digits.
+    /// Pieces into which each part of these is cut, one after another in memory. The result is the same but for the last digits
+    /// where nothing is drawn; dropout and sampled negatives are drawn for each piece, so that with them it is another training.
     pub accumulation_steps: usize,
     /// Most epochs.
     pub epochs: u32,

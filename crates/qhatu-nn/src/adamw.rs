@@ -4,11 +4,15 @@
 //! `m ← β₁ m + (1 − β₁) g`, `v ← β₂ v + (1 − β₂) g²`,
 //! `w ← w (1 − η λ) − η m̂ ⁄ (√v̂ + ε)` with `m̂ = m ⁄ (1 − β₁ᵗ)`, `v̂ = v ⁄ (1 − β₂ᵗ)`.
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::step::{Adam, adam};
 use crate::parameters::Parameters;
 use crate::tensor_file::{TensorFile, TensorFileError};
+
+/// Numbers that a thread moves at a time; each by itself, so that threads change nothing.
+const BLOCK: usize = 1 << 16;
 
 /// Hyper-parameters; the learning rate comes with each step.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -73,7 +77,7 @@ impl AdamW {
                 scale,
             };
             let moments = [&mut self.first[range.clone()], &mut self.second[range.clone()]];
-            adam(&mut parameters.values_mut()[range.clone()], &gradients[range], moments, by);
+            move_all(&mut parameters.values_mut()[range.clone()], &gradients[range], moments, by);
         }
     }
 
@@ -95,6 +99,16 @@ impl AdamW {
         self.steps = *file.u32(STEPS)?.first().ok_or_else(missing)?;
         Ok(())
     }
+}
+
+/// [`adam`] on all threads; what is one block is not worth waking them.
+fn move_all(values: &mut [f32], gradients: &[f32], [first, second]: [&mut [f32]; 2], by: Adam) {
+    if values.len() <= BLOCK {
+        return adam(values, gradients, [first, second], by);
+    }
+    let moments = first.par_chunks_mut(BLOCK).zip(second.par_chunks_mut(BLOCK));
+    let blocks = values.par_chunks_mut(BLOCK).zip(gradients.par_chunks(BLOCK)).zip(moments);
+    blocks.for_each(|((values, gradients), (m, v))| adam(values, gradients, [m, v], by));
 }
 
 const FIRST: &str = "adamw.first/";
@@ -126,6 +140,27 @@ mod tests {
             assert!((f64::from(parameters.values()[0]) - w).abs() < 1e-6);
             assert!((f64::from(parameters.values()[1]) - b).abs() < 1e-6);
         }
+    }
+
+    #[test]
+    fn blocks_side_by_side_move_as_one() {
+        let count = 2 * BLOCK + 5;
+        let gradients: Vec<f32> = (0..count).map(|place| (place as f32).sin()).collect();
+        let rows = [count, 1];
+        let mut whole = Parameters::default();
+        whole.add("w", &rows, Initial::Normal(1.0), Stream::new(3));
+        let mut values = whole.values().to_vec();
+        let mut optimizer = AdamW::new(&whole, AdamWConfig::default());
+        optimizer.step(&mut whole, &gradients, 0.01, 0.5);
+        let (mut first, mut second) = (vec![0.0; count], vec![0.0; count]);
+        let AdamWConfig { beta1, beta2, epsilon, weight_decay } = AdamWConfig::default();
+        let left = |beta: f32| 1.0 - f64::from(beta);
+        let (rate, second_by) =
+            ((f64::from(0.01_f32) / left(beta1)) as f32, (1.0 / left(beta2).sqrt()) as f32);
+        let keep = 1.0 - 0.01 * weight_decay;
+        let by = Adam { beta1, beta2, rate, second: second_by, epsilon, keep, scale: 0.5 };
+        adam(&mut values, &gradients, [&mut first, &mut second], by);
+        assert!(values == whole.values());
     }
 
     #[test]

@@ -7,8 +7,8 @@
 //!
 //! Only this crate knows how a matrix is multiplied. `unsafe` stands in `kernel` alone, behind safe
 //! functions that check lengths. Everything here runs in a fixed order, and on the calling thread but for
-//! [`linalg`], [`InnerProductIndex`] and packed layers (which share outputs out among a [`Team`]), so a result depends
-//! on neither the number of threads nor their timing.
+//! [`linalg`], [`InnerProductIndex`], [`AdamW`], [`clip`] and packed layers (which share outputs out among a [`Team`]), so a
+//! result depends on neither the number of threads nor their timing.
 
 mod adamw;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //!
 //! A batch is cut into [`SHARDS`] parts of sequences, whatever the number of threads, each with gradients of
 //! its own that are added in order: so the result depends on the seed alone. Memory: weights ×
-//! (1 + 2 moments + SHARDS gradients) floats, and what the passes keep of a batch.
+//! (1 + 2 moments + SHARDS gradients) floats, what the passes keep of a batch, and the tokens of all texts.
 
 use std::path::Path;
 
@@ -64,6 +64,9 @@ impl TrainingConfig {
         let fault = |setting, value: String, fault: &str| {
             Err(TextError::Setting { setting, value, fault: fault.to_owned() })
         };
+        if self.epochs == 0 {
+            return fault("epochs", "0".to_owned(), "it must be 1 at least, or nothing is learned");
+        }
         if self.batch_size == 0 || self.batch_size > 65_536 {
             return fault("batch_size", self.batch_size.to_string(), "it must lie between 1 and 65536");
         }
@@ -170,7 +173,7 @@ impl Training {
         let scale = clip::scale(clip::global_norm(sum), self.config.max_grad_norm);
         let rate = self.schedule.rate(self.optimizer.steps());
         self.optimizer.step(bert.parameters_mut(), sum, rate, scale);
-        sum.fill(0.0);
+        sum.par_chunks_mut(1 << 16).for_each(|part| part.fill(0.0));
     }
 
     /// Writes weights, moments and place.

@@ -9,6 +9,8 @@ use qhatu_registry::RegistryError;
 use qhatu_schema::ErrorKind;
 use qhatu_store::StoreError;
 
+use crate::text_pairs::Looked;
+
 /// A fault of training or judging.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
@@ -29,6 +31,28 @@ pub enum TrainError {
         "there is no paid purchase of a known shopper to learn from; bring events in with `qhatu ingest`"
     )]
     NoPurchases,
+    /// No text to learn from.
+    #[error(
+        "the shop has no text: neither a title or a description in its catalogue nor a search with a query in its lake; \
+         bring products and events in with `qhatu ingest`, or give a file of texts"
+    )]
+    NoTexts,
+    /// No texts that belong together.
+    #[error(
+        "the shop has no pair of texts ({wanted}). A query goes with what was clicked, put into the cart or viewed by the same \
+         shopper or visit within 30 minutes, a product with the next one within 30 minutes or in the next order; there are \
+         {} searches, and {} views, clicks, carts and paid purchases of products with a title, {} of products without one: \
+         bring events and titles in with `qhatu ingest`, or give a file of pairs",
+        looked.searches,
+        looked.titled,
+        looked.untitled
+    )]
+    NoPairs {
+        /// The kinds of pairs that were wanted.
+        wanted: String,
+        /// What there was.
+        looked: Looked,
+    },
     /// A model of texts without texts.
     #[error(
         "text_neighbours needs vectors of the items' titles; name a text model's folder in [train.text_neighbours] model"
@@ -213,6 +237,7 @@ impl TrainError {
             | Self::FewLabels { .. }
             | Self::Window { .. }
             | Self::NoFeatures => ErrorKind::InvalidArgument,
+            Self::NoTexts | Self::NoPairs { .. } => ErrorKind::NotFound,
             Self::NoPurchases | Self::TooShort { .. } | Self::FewDays { .. } | Self::NobodyToJudge { .. } => {
                 ErrorKind::NotFound
             }

@@ -15,6 +15,8 @@ mod pipeline;
 pub mod propensity;
 mod search;
 mod split;
+mod text_pairs;
+mod texts;
 mod wants;
 
 pub use config::{
@@ -28,4 +30,6 @@ pub use pipeline::{Outcome, Place, Step, evaluate, train};
 pub use qhatu_models::sequence::Progress;
 pub use search::{Found, Grid, SearchConfig, Trial, search, searched};
 pub use split::{Asked, TestSet};
+pub use text_pairs::{Looked, PairKind, TextPairs};
+pub use texts::ShopTexts;
 pub use wants::Wants;

@@ -11,13 +11,47 @@ use serde_json::json;
 use super::settings::Settings;
 use super::training::{State, Trained};
 use crate::error::ModelError;
-use crate::interactions::Interactions;
+use crate::interactions::{Interactions, Sequence};
+use crate::journey::Journey;
 
 const STAMP: &str = "training";
 const STATE: &str = "state";
 const AVERAGE: &str = "average/";
 const BEST: &str = "best/";
 const ANEW: &str = "remove it to train anew";
+
+/// A number that is another one where anything else was bought, or at another time or in another order (FNV-1a).
+fn purchases(data: &Interactions) -> u64 {
+    let of = |own: &Sequence| {
+        let lines = own.items.iter().zip(&own.times).zip(&own.orders);
+        let lines = lines.map(|((item, time), order)| [u64::from(item.0), *time as u64, u64::from(*order)]);
+        [[u64::from(own.user.0), own.items.len() as u64, 0]]
+            .into_iter()
+            .chain(lines)
+            .flatten()
+            .collect::<Vec<u64>>()
+    };
+    data.sequences.iter().flat_map(of).fold(FNV, hashed)
+}
+
+/// The same of all that was done.
+fn deeds(data: &Interactions) -> u64 {
+    let of = |own: &Journey| {
+        let deeds = own
+            .deeds
+            .iter()
+            .map(|deed| [u64::from(deed.item.0), deed.time as u64, u64::from(deed.order), deed.kind as u64]);
+        let user = own.user.map_or(u64::MAX, |user| u64::from(user.0));
+        [[user, own.deeds.len() as u64, 0, 0]].into_iter().chain(deeds).flatten().collect::<Vec<u64>>()
+    };
+    data.journeys.iter().flat_map(of).fold(FNV, hashed)
+}
+
+const FNV: u64 = 0xcbf2_9ce4_8422_2325;
+
+fn hashed(hash: u64, number: u64) -> u64 {
+    (hash ^ number).wrapping_mul(0x0100_0000_01b3)
+}
 
 /// Where a training is kept, if at all, and what it must agree with to be gone on from.
 #[derive(Debug)]
@@ -29,12 +63,10 @@ pub(super) struct Checkpoint<'a> {
 
 impl<'a> Checkpoint<'a> {
     pub(super) fn new(path: Option<&'a Path>, data: &Interactions, settings: &Settings, seed: u64) -> Self {
-        let purchases: usize = data.sequences.iter().map(|sequence| sequence.items.len()).sum();
-        let about = (data.items(), data.sequences.len(), purchases, data.until);
+        let about = (data.items(), data.sequences.len(), data.until, purchases(data));
         let reads = settings.inputs.has_sides() || settings.augmentation.reads_texts();
         let sides = reads.then(|| data.sides.fingerprint());
-        let deeds = || data.journeys.iter().map(|journey| journey.deeds.len()).sum::<usize>();
-        let acts = settings.inputs.event_kind.then(|| (data.journeys.len(), deeds()));
+        let acts = settings.inputs.event_kind.then(|| deeds(data));
         let stamp = json!({ "config": settings, "seed": seed, "data": about, "sides": sides, "acts": acts });
         let stamp = stamp.to_string();
         Self { model: settings.name, path, stamp }
@@ -101,4 +133,38 @@ fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&beside, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use qhatu_schema::{EventKind, ItemId, ItemIdx, UserIdx};
+
+    use super::*;
+    use crate::interactions::{Purchase, Vocabulary};
+    use crate::journey::Deed;
+
+    fn shop(times: [i64; 2], items: [u32; 2]) -> Interactions {
+        let names = (1..=3).map(|item| ItemId::new(format!("i{item}")).expect("not empty"));
+        let lines = times.into_iter().zip(items).zip(0..);
+        let lines: Vec<Purchase> = lines
+            .map(|((time, item), order)| Purchase { time, user: 0, order, item: ItemIdx(item) })
+            .collect();
+        Interactions::from_purchases(Arc::new(Vocabulary::new(names)), &lines, 9)
+    }
+
+    #[test]
+    fn other_data_of_the_same_counts_are_other_data() {
+        let own = purchases(&shop([1, 2], [1, 2]));
+        assert_eq!(own, purchases(&shop([1, 2], [1, 2])));
+        assert_ne!(own, purchases(&shop([1, 3], [1, 2])));
+        assert_ne!(own, purchases(&shop([1, 2], [1, 3])));
+        let told = |kind| {
+            let deed = Deed { time: 1, item: ItemIdx(1), order: 0, kind };
+            let journey = Journey { user: Some(UserIdx(0)), deeds: vec![deed] };
+            deeds(&shop([1, 2], [1, 2]).with_journeys(Arc::new(vec![journey])))
+        };
+        assert_ne!(told(EventKind::View), told(EventKind::AddToCart));
+    }
 }

@@ -10,7 +10,8 @@
 //!
 //! A batch is cut into `parts`, each with its own gradients, which are added in order: the same seed
 //! gives the same bits on any number of threads. With `accumulation_steps` there are as many times more parts, and
-//! only `parts` of them are in memory at once. Shuffling and dropout are functions of seed, epoch and
+//! only `parts` of them are in memory at once. Dropout and sampled negatives are drawn for each part, so that only without
+//! them the number of parts changes no more than the last digits. Shuffling and dropout are functions of seed, epoch and
 //! step, so that a training that was stopped goes on from its checkpoint as if it had not been.
 
 use std::ops::ControlFlow;
@@ -520,4 +521,63 @@ fn ndcg(scores: &[f32], relevant: &FxHashSet<ItemIdx>, exclude: impl Fn(ItemIdx)
         list.filter(|(_, scored)| relevant.contains(&scored.item)).map(|(place, _)| gain(place)).sum();
     let ideal: f64 = (0..relevant.len().min(K)).map(gain).sum();
     (!relevant.is_empty()).then(|| found / ideal)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use qhatu_schema::ItemId;
+
+    use super::*;
+    use crate::sasrec::{self, SasRec};
+    use crate::{Purchase, Vocabulary};
+
+    /// The mean loss after each step of three epochs.
+    fn losses(accumulation_steps: usize, hidden_dropout_prob: f32) -> Vec<f64> {
+        let names = (1..=12).map(|item| ItemId::new(format!("i{item}")).unwrap());
+        let line = |user: u32, order: u32| Purchase {
+            time: i64::from(order * 7 + user % 7) * DAY_MS as i64,
+            user,
+            order: user * 8 + order,
+            item: ItemIdx(1 + (user + order * (1 + user % 3)) % 12),
+        };
+        let mut lines: Vec<Purchase> =
+            (0..40).flat_map(|user| (0..8).map(move |order| line(user, order))).collect();
+        lines.sort_unstable();
+        let data = Interactions::from_purchases(Arc::new(Vocabulary::new(names)), &lines, 60 * DAY_MS as i64);
+        let config = sasrec::Config {
+            hidden_size: 16,
+            num_hidden_layers: 1,
+            num_attention_heads: 1,
+            intermediate_size: 16,
+            hidden_dropout_prob,
+            item_dropout_prob: 0.0,
+            attention_probs_dropout_prob: 0.0,
+            batch_size: 16,
+            accumulation_steps,
+            parts: 2,
+            epochs: 3,
+            ..sasrec::Config::default()
+        };
+        let mut losses = Vec::new();
+        let progress = &mut |progress: &Progress| {
+            losses.push(progress.loss);
+            ControlFlow::Continue(())
+        };
+        SasRec::fit_with(&data, &config, 1, &mut Context { checkpoint: None, progress }).unwrap();
+        losses
+    }
+
+    #[test]
+    fn in_pieces_a_step_is_the_same_where_nothing_is_drawn() {
+        let gap = |dropout: f32| {
+            let (whole, pieces) = (losses(1, dropout), losses(4, dropout));
+            assert_eq!(whole.len(), pieces.len());
+            assert!(whole.len() >= 9, "{} steps", whole.len());
+            whole.iter().zip(&pieces).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+        };
+        assert!(gap(0.0) < 1e-4, "{}", gap(0.0));
+        assert!(gap(0.3) > 1e-3, "each piece has a dropout of its own: {}", gap(0.3));
+    }
 }

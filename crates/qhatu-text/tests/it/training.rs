@@ -82,6 +82,20 @@ fn an_interrupted_training_ends_where_the_other_does() {
     assert!(encoder(5).pretrain(&titles(), config(2), Some((&path, 100)), |_| Next::Continue).is_err());
 }
 
+#[test]
+fn settings_by_which_nothing_is_learned_are_refused() {
+    let mut encoder = encoder(1);
+    let before = encoder.bert.parameters().clone();
+    let faults = [
+        encoder.pretrain(&titles(), config(0), None, |_| Next::Continue).unwrap_err(),
+        encoder.finetune(&pairs(), (config(0), 0.1), None, |_| Next::Continue).unwrap_err(),
+    ];
+    for fault in faults {
+        assert!(fault.to_string().contains("epochs is 0"), "{fault}");
+    }
+    assert_eq!(encoder.bert.parameters(), &before);
+}
+
 /// Queries in other words than the titles': only teaching can bring them together.
 fn pairs() -> Vec<Pair> {
     let query = ["kolor a", "kolor b", "kolor c", "kolor d", "kolor e", "kolor f"];

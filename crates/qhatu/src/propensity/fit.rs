@@ -80,6 +80,9 @@ pub(crate) struct Args {
     /// Times that attention sees each row.
     #[arg(long)]
     epochs: Option<u32>,
+    /// Of attention: how much less the rows that it foretells well count in training (focal loss); 0: all count alike.
+    #[arg(long)]
+    focal_gamma: Option<f32>,
     /// Answer as JSON.
     #[arg(long)]
     json: bool,
@@ -109,6 +112,9 @@ impl Args {
         config.model.kind = self.model;
         if let Some(trees) = self.trees {
             (config.model.boosting.rounds, config.model.forest.trees) = (trees, trees);
+        }
+        if let Some(gamma) = self.focal_gamma {
+            config.model.attention.focal_gamma = gamma;
         }
         if let Some(epochs) = self.epochs {
             config.model.attention.epochs = epochs;

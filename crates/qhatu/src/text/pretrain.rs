@@ -1,20 +1,26 @@
 //! `qhatu text pretrain`: a BERT from nothing, out of the shop's own texts.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use qhatu_schema::LimaDay;
 use qhatu_text::{
     Bert, BertConfig, Cleaning, Language, Normalizer, Parts, TextEncoder, Tokenizer, WordPieceTrainer,
 };
+use qhatu_train::ShopTexts;
 
 use super::training::{Settings, Watch};
 use crate::fault::Fault;
-use crate::shop::say;
+use crate::progress::Stage;
+use crate::shop::{Shop, say};
 use crate::text::lines;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Texts, one a line: titles, descriptions, queries; `-` for standard input.
-    texts: PathBuf,
+    #[command(flatten)]
+    source: Source,
+    /// With --dir: only searches before this day (YYYY-MM-DD); the catalogue is today's.
+    #[arg(long, value_name = "DAY", value_parser = LimaDay::parse, conflicts_with = "texts")]
+    until: Option<LimaDay>,
     /// Where the model goes, in Hugging Face's layout.
     #[arg(long, short)]
     out: PathBuf,
@@ -41,6 +47,17 @@ pub(crate) struct Args {
     learning_rate: f32,
     #[command(flatten)]
     settings: Settings,
+}
+
+/// Where the texts come from.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct Source {
+    /// Texts, one a line: titles, descriptions, queries; `-` for standard input.
+    texts: Option<PathBuf>,
+    /// Instead of a file: the shop project whose titles, descriptions and queries are read, each text once.
+    #[arg(long, value_name = "SHOP")]
+    dir: Option<PathBuf>,
 }
 
 /// Each step is off unless asked for.
@@ -77,7 +94,7 @@ fn language(code: &str) -> Result<Language, String> {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Fault> {
-    let texts = lines::read(&args.texts)?;
+    let texts = read(args)?;
     let mut encoder = begin(args, &texts)?;
     let config = args.settings.config(args.learning_rate);
     let state = args.settings.state.as_deref().map(|path| (path, args.settings.every));
@@ -87,6 +104,17 @@ pub(crate) fn run(args: &Args) -> Result<(), Fault> {
     encoder.write(&args.out)?;
     say(format!("{} is ready, made of {} texts", args.out.display(), texts.len()));
     Ok(())
+}
+
+fn read(args: &Args) -> Result<Vec<String>, Fault> {
+    let Source { texts, dir } = &args.source;
+    let Some(dir) = dir else { return lines::read(texts.as_deref().unwrap_or(Path::new("-"))) };
+    let stage = Stage::begin("read", 0);
+    let shop = Shop::open(dir)?;
+    let found = ShopTexts::read(&shop.lake()?, &shop.catalogue().items()?, args.until)?;
+    let ShopTexts { texts, titles, descriptions, queries } = found;
+    stage.end(&format!("{titles} titles, {descriptions} lines of descriptions, {queries} queries"));
+    Ok(texts)
 }
 
 /// The vocabulary of the texts, and a BERT whose weights come from the seed.

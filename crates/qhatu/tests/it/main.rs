@@ -5,5 +5,6 @@ mod models;
 mod propensity;
 mod ranking;
 mod shop;
+mod text;
 mod title;
 mod train;

@@ -17,13 +17,23 @@ pub(crate) struct Shop {
 impl Shop {
     /// Made by `qhatu init` and `qhatu ingest`.
     pub(crate) fn new() -> Self {
+        let shop = Self::bare();
+        shop.ingest("events.jsonl", &purchases());
+        shop
+    }
+
+    /// A shop of which nothing is known.
+    pub(crate) fn bare() -> Self {
         let folder = TempDir::new().unwrap();
         let shop = Self { folder };
-        let file = shop.dir().join("events.jsonl");
         shop.succeed(&["init", &shop.dir().to_string_lossy()]);
-        fs::write(&file, purchases()).unwrap();
-        shop.succeed(&["ingest", "--dir", &shop.dir().to_string_lossy(), &file.to_string_lossy()]);
         shop
+    }
+
+    /// Brings in what a file of this name holds.
+    pub(crate) fn ingest(&self, name: &str, text: &str) {
+        fs::write(self.dir().join(name), text).unwrap();
+        self.succeed(&["ingest", "--dir", ".", name]);
     }
 
     pub(crate) fn dir(&self) -> PathBuf {
