@@ -101,6 +101,20 @@ impl TextPairs {
         Ok(found)
     }
 
+    /// Of each kind the latest, at most so many.
+    #[must_use]
+    pub fn latest(mut self, most: usize) -> Self {
+        for kind in [PairKind::Query, PairKind::Next] {
+            let mut surplus = self.count(kind).saturating_sub(most);
+            self.pairs.retain(|pair| {
+                let goes = pair.kind == kind && surplus > 0;
+                surplus -= usize::from(goes);
+                !goes
+            });
+        }
+        self
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.pairs.len()
@@ -407,6 +421,17 @@ mod tests {
         assert_eq!(of("0 s search x\n1 s view a\n2 s view b\n3 s view a"), ["x>A", "x>B"]);
         assert_eq!(of("0 s search x\n1 s click a\n1 s click g\n2 s add_to_cart a"), ["x>A"]);
         assert_eq!(of("0 s click a\n1 s search x\n2 s purchase b\n3 s remove_from_cart c"), [""; 0]);
+    }
+
+    #[test]
+    fn the_latest_of_each_kind_stay() {
+        let lines = "0 s search x\n1 s click a\n2 s search y\n3 s click b\n4 s view c\n5 s view d";
+        let of = |most: usize| -> Vec<String> {
+            let found = built(lines).finish(&BOTH).latest(most);
+            found.iter().map(|(first, second)| format!("{first}>{second}")).collect()
+        };
+        assert_eq!(of(9), ["x>A", "y>B", "A>B", "B>C", "C>D"]);
+        assert_eq!(of(1), ["y>B", "C>D"]);
     }
 
     #[test]

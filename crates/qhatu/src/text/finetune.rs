@@ -1,5 +1,6 @@
 //! `qhatu text finetune`: a BERT learns which of the shop's texts belong together.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use qhatu_schema::LimaDay;
@@ -22,6 +23,9 @@ pub(crate) struct Args {
     /// With --dir: which pairs, with commas between. Default: both.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "KINDS", conflicts_with = "file")]
     pairs: Vec<Kind>,
+    /// With --dir: of each kind the latest pairs, at most so many.
+    #[arg(long, value_name = "PAIRS", default_value = "100000", conflicts_with = "file")]
+    most: NonZeroUsize,
     /// With --dir: only events before this day (YYYY-MM-DD); the titles are today's.
     #[arg(long, value_name = "DAY", value_parser = LimaDay::parse, conflicts_with = "file")]
     until: Option<LimaDay>,
@@ -95,8 +99,13 @@ fn shop_pairs(dir: &Path, args: &Args) -> Result<Vec<Pair>, Fault> {
     let stage = Stage::begin("read", 0);
     let shop = Shop::open(dir)?;
     let found = TextPairs::read(&shop.lake()?, &shop.catalogue().items()?, &wanted, args.until)?;
-    let count = |kind: &PairKind| format!("{} pairs of {kind}", found.count(*kind));
-    stage.end(&wanted.iter().map(count).collect::<Vec<_>>().join(", "));
+    let counts = wanted.iter().map(|kind| found.count(*kind)).collect::<Vec<_>>();
+    let found = found.latest(args.most.get());
+    let count = |(kind, of): (&PairKind, &usize)| match found.count(*kind) {
+        kept if kept < *of => format!("the latest {kept} of {of} pairs of {kind}"),
+        kept => format!("{kept} pairs of {kind}"),
+    };
+    stage.end(&wanted.iter().zip(&counts).map(count).collect::<Vec<_>>().join(", "));
     let pair = |(query, answer): (&str, &str)| Pair { query: query.to_owned(), answer: answer.to_owned() };
     Ok(found.iter().map(pair).collect())
 }

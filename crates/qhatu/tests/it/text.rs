@@ -112,6 +112,9 @@ fn which_pairs_and_until_when_can_be_said() {
     let told =
         said(&shop, &format!("{TAUGHT} --dir . --model own --out tuned --pairs next --until 2026-03-03"));
     assert!(told.contains(&format!("{} pairs of next", 2 * ITEMS)) && !told.contains("query"), "{told}");
+    let told = said(&shop, &format!("{TAUGHT} --dir . --model own --out tuned --most 5"));
+    let few = format!("the latest 5 of {0} pairs of query, the latest 5 of {0} pairs of next", 3 * ITEMS);
+    assert!(told.contains(&few), "{told}");
     let fault = shop.fail(&words(&format!("{TAUGHT} --dir . --model own --out no --until 2026-03-01")));
     assert!(fault.contains("no pair of texts (query,next)") && fault.contains("0 searches"), "{fault}");
     for command in [&format!("{SMALL} --dir ."), &format!("{TAUGHT} --dir . --model own")] {
