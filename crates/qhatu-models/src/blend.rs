@@ -53,7 +53,7 @@ use qhatu_schema::ItemIdx;
 use serde::{Deserialize, Serialize};
 
 use self::block_trees::BlockTrees;
-use self::features::{Candidates, ITEM_COLUMNS, Items, Retrieval};
+use self::features::{COLUMNS, Candidates, ITEM_COLUMNS, Items, Retrieval};
 use self::training::TrainingRows;
 use self::trees::{TreeArrays, Trees, TreesConfig};
 use crate::ease::{self, Ease};
@@ -147,7 +147,9 @@ impl Blend {
         drop(rows);
         Ok(Self {
             config: config.clone(),
-            retrieval: config.retrieval(!interactions.looked.is_empty()),
+            // Without trees looks cost nothing, and may come before the next fit.
+            retrieval: config
+                .retrieval(trees.is_none() || interactions.looked.any_before(interactions.until)),
             items: Items::fit(interactions, config.offered),
             ease: Ease::fit(interactions, &config.ease)?,
             recent: RecentPopularity::fit(interactions, &config.recent_popularity),
@@ -201,10 +203,11 @@ impl Blend {
     }
 }
 
-/// The fixed blend for data too short to learn from: own purchases before similarity before sales.
+/// The fixed blend for data too short to learn from: own purchases, and looks of the last days, before similarity before sales.
 fn untrained(row: &[f32]) -> f32 {
     let [own, similarity, sold] = [row[3], row[7].max(0.0), row[9]];
-    let evidence = own + similarity + 1e-3 * sold / (sold + 1.0);
+    let look = row.get(COLUMNS.len()).filter(|days| !days.is_nan()).map_or(0.0, |days| (-days / 7.0).exp2());
+    let evidence = own + look + similarity + 1e-3 * sold / (sold + 1.0);
     evidence / (1.0 + evidence)
 }
 
@@ -343,7 +346,7 @@ mod tests {
             journeys.push(Journey { user: Some(UserIdx(user)), deeds });
         }
         let data = Interactions::from_purchases(Arc::new(Vocabulary::new(names)), &lines, 40 * DAY);
-        data.with_looked(Arc::new(Looked::new(Arc::new(journeys))))
+        data.with_looked(Arc::new(Looked::new(journeys)))
     }
 
     #[test]
@@ -368,6 +371,18 @@ mod tests {
         assert!(found(&blind) < 100, "{}", found(&blind));
         let loaded = Blend::load(&model.save()).expect("what was saved");
         assert_eq!(loaded, model);
+    }
+
+    #[test]
+    fn where_nothing_was_learned_a_look_counts_too() {
+        let model = Blend::fit(&shop(4), &config(), 1).expect("a small shop");
+        assert!(!model.is_learned());
+        let best = |only_seen: &[bool]| {
+            let history = History { only_seen, ..History::bought(&[ItemIdx(5)], &[3 * DAY], 4 * DAY) };
+            model.recommend(&history, 1, &|_| false)[0].item
+        };
+        assert_eq!((best(&[false]), best(&[true])), (ItemIdx(5), ItemIdx(5)));
+        assert_eq!(Blend::load(&model.save()).expect("what was saved"), model);
     }
 
     #[test]

@@ -2,7 +2,6 @@
 //! function for the server and for what is learned of its answers.
 
 use std::hash::Hash;
-use std::sync::Arc;
 
 use qhatu_schema::{EventKind, ItemIdx, UserIdx};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -80,27 +79,31 @@ impl Evidence {
     }
 }
 
-/// What shoppers looked at, by their numbers: of those who ever looked at anything all that they did. An item that no model has
-/// is one beyond the vocabulary, and counts among what was looked at last.
+/// What shoppers looked at, by their numbers, and visits of whom nobody knows, by theirs: of those who ever looked at anything all
+/// that they did. An item that no model has is one beyond the vocabulary, and counts among what was looked at last.
 #[derive(Debug, Clone, Default)]
 pub struct Looked {
-    journeys: Arc<Vec<Journey>>,
+    journeys: Vec<Journey>,
     /// Where each shopper's journey stands.
     places: FxHashMap<u32, usize>,
+    /// When anybody looked at anything for the first time.
+    first: Option<i64>,
 }
 
 impl Looked {
-    /// Out of journeys, those of visits of nobody among them.
-    pub fn new(journeys: Arc<Vec<Journey>>) -> Self {
-        let looked = |own: &Journey| own.deeds.iter().any(|deed| deed.kind != EventKind::Purchase);
-        let place = |(place, own): (usize, &Journey)| Some((own.user.filter(|_| looked(own))?.0, place));
+    /// Out of journeys; a visit's number is its place among them.
+    pub fn new(journeys: Vec<Journey>) -> Self {
+        let place = |(place, own): (usize, &Journey)| Some((own.user?.0, place));
         let places = journeys.iter().enumerate().filter_map(place).collect();
-        Self { journeys, places }
+        let looks =
+            journeys.iter().flat_map(|own| &own.deeds).filter(|deed| deed.kind != EventKind::Purchase);
+        let first = looks.map(|deed| deed.time).min();
+        Self { journeys, places, first }
     }
 
-    /// Whether nobody looked at anything, as far as that is known.
-    pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
+    /// Whether anybody looked at anything before `until`, in milliseconds, as far as that is known.
+    pub fn any_before(&self, until: i64) -> bool {
+        self.first.is_some_and(|first| first < until)
     }
 
     /// All that a shopper did, if they ever looked at anything.
@@ -118,6 +121,12 @@ impl Looked {
         let looks = self.journey(user).map(|own| own.looks_before(now));
         Evidence::new(bought, looks.unwrap_or_default())
     }
+
+    /// What it is told of a visit; nothing of one that is not among these.
+    pub fn evidence_of_visit(&self, visit: u32, now: i64) -> Evidence {
+        let Some(journey) = self.journeys.get(visit as usize) else { return Evidence::default() };
+        Evidence::new(journey.bought_before(now), journey.looks_before(now))
+    }
 }
 
 impl Journey {
@@ -128,11 +137,24 @@ impl Journey {
             self.deeds[..end].iter().map(|deed| (deed.kind, deed.item, deed.time)).collect();
         looks(&steps).into_iter().map(|place| (steps[place].1, steps[place].2)).collect()
     }
+
+    /// What was bought before `until`, at the times of the orders; a line that repeats in its order counts once.
+    fn bought_before(&self, until: i64) -> Vec<(ItemIdx, i64)> {
+        let mut starts: FxHashMap<u32, i64> = FxHashMap::default();
+        let mut lines = FxHashSet::default();
+        let bought = self.deeds.iter().filter(|deed| deed.kind == EventKind::Purchase && deed.time < until);
+        bought
+            .map(|deed| (deed, *starts.entry(deed.order).or_insert(deed.time)))
+            .filter(|(deed, _)| lines.insert((deed.order, deed.item)))
+            .map(|(deed, start)| (deed.item, start))
+            .collect()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journey::Deed;
     use EventKind::{AddToCart, Click, Impression, Purchase, RemoveFromCart, View};
 
     #[test]
@@ -152,6 +174,30 @@ mod tests {
         assert_eq!(looks(&steps), [2, 7]);
         let many: Vec<_> = (0..100).map(|item| (View, item, i64::from(item))).collect();
         assert_eq!(looks(&many), (68..100).collect::<Vec<usize>>());
+    }
+
+    #[test]
+    fn a_visit_is_told_by_its_number_and_nothing_of_what_came_later() {
+        let deed = |time, item, order, kind| Deed { time, item: ItemIdx(item), order, kind };
+        let deeds = vec![
+            deed(1, 1, 0, View),
+            deed(2, 2, 0, AddToCart),
+            deed(3, 2, 7, Purchase),
+            deed(4, 3, 7, Purchase),
+            deed(5, 2, 7, Purchase),
+            deed(9, 4, 0, View),
+        ];
+        let looked = Looked::new(vec![
+            Journey { user: Some(UserIdx(3)), deeds: vec![deed(2, 5, 0, View)] },
+            Journey { user: None, deeds },
+        ]);
+        let visit = looked.evidence_of_visit(1, 9);
+        assert_eq!(visit.items, [1, 2, 3].map(ItemIdx));
+        assert_eq!((visit.times, visit.only_seen), (vec![1, 3, 3], vec![true, false, false]));
+        assert_eq!(looked.evidence_of_visit(2, 9), Evidence::default());
+        assert_eq!(looked.evidence(UserIdx(3), [], 3).items, [ItemIdx(5)]);
+        assert_eq!(looked.evidence(UserIdx(1), [], 9), Evidence::default());
+        assert!(looked.any_before(2) && !looked.any_before(1));
     }
 
     #[test]

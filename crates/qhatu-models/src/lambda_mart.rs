@@ -1,12 +1,12 @@
 //! LambdaMART over the candidates of several models: a list for the whole out of lists of the parts.
 //!
 //! ```text
-//! history ─► each part's best items, and what was bought before ─► a row a candidate: every part's score and rank,
+//! history ─► each part's best items, what was bought and what was looked at ─► a row a candidate: every part's score and rank,
 //!            what the history says of it, what it had sold until then ─► trees that sort the rows
 //! ```
 //!
-//! The parts are fitted on all but the last days of the data (`held_out_days`). Each order of these days asks: its history
-//! gives the candidates, and what was bought the labels; boosted trees learn to sort each question's candidates by NDCG
+//! The parts are fitted on all but the last days of the data (`held_out_days`). Each order of these days asks (where its shopper
+//! looked at products, at a moment drawn from what led to it): its history gives the candidates, and what was bought the labels; boosted trees learn to sort each question's candidates by NDCG
 //! ([`crate::trees::Objective::LambdaRank`]; Burges, "From RankNet to LambdaRank to LambdaMART", 2010). Then the parts are
 //! fitted again on everything. So a part is trusted as far as it was right about what it had not seen.
 //!
@@ -527,7 +527,7 @@ mod tests {
             };
             let clicks = others.iter().enumerate().map(click).collect();
             let items = others.iter().map(|item| ItemIdx(*item)).collect();
-            lists.push(crate::Shown { user: Some(user), time: 35 * DAY, items, clicks });
+            lists.push(crate::Shown { user: Some(user), visit: None, time: 35 * DAY, items, clicks });
         }
         let vocabulary = Arc::clone(&walks.vocabulary);
         Interactions::from_purchases(vocabulary, &lines, 40 * DAY).with_shown(Arc::new(lists))
@@ -564,7 +564,7 @@ mod tests {
                 items.rotate_left(turn);
                 let clicks = items.iter().map(|item| (*item == clicked).then_some(0)).collect();
                 let time = sequence.times[0] + minute * 60_000;
-                lists.push(crate::Shown { user: Some(sequence.user.0), time, items, clicks });
+                lists.push(crate::Shown { user: Some(sequence.user.0), visit: None, time, items, clicks });
             }
         }
         lists.sort_by_key(|list| list.time);

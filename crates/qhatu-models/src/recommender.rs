@@ -49,7 +49,7 @@ impl<'a> History<'a> {
         Self { department, ..self }
     }
 
-    /// Item and time of each purchase that a catalogue of `size` items knows, oldest first. Lists of
+    /// Item and time of each step, bought or looked at, that a catalogue of `size` items knows, oldest first. Lists of
     /// unequal length end with the shorter one.
     pub(crate) fn known(&self, size: usize) -> impl DoubleEndedIterator<Item = (ItemIdx, i64)> + '_ {
         let length = self.items.len().min(self.times.len());
@@ -64,7 +64,7 @@ impl<'a> History<'a> {
         seen.filter(move |(item, _)| (1..=size).contains(&item.row()))
     }
 
-    /// The same of what was bought alone.
+    /// Item and time of what was bought, of the items that a catalogue of `size` items knows, oldest first.
     pub(crate) fn known_bought(&self, size: usize) -> impl DoubleEndedIterator<Item = (ItemIdx, i64)> + '_ {
         let length = self.items.len().min(self.times.len());
         let bought = (0..length).filter(|place| !self.only_seen.get(*place).copied().unwrap_or(false));

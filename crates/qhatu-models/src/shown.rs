@@ -9,6 +9,8 @@ use crate::position_bias::Impression;
 pub struct Shown {
     /// To whom, by number; absent for a visit of nobody.
     pub user: Option<u32>,
+    /// To which visit of nobody, by its number in [`Looked`](crate::Looked), where anything is known of it.
+    pub visit: Option<u32>,
     /// When, in milliseconds.
     pub time: i64,
     /// What, from the top; padding for items that the vocabulary has not.
@@ -38,7 +40,8 @@ mod tests {
     #[test]
     fn only_clicks_before_the_moment_count_and_positions_stay() {
         let items = [3, 0, 5, 3].map(ItemIdx).to_vec();
-        let shown = Shown { user: None, time: 1, items, clicks: vec![Some(7), Some(2), None, Some(3)] };
+        let shown =
+            Shown { user: None, visit: None, time: 1, items, clicks: vec![Some(7), Some(2), None, Some(3)] };
         let at = |until: i64| {
             let found = shown.impressions(until).into_iter();
             found.map(|own| (own.item, own.position, own.clicked)).collect::<Vec<_>>()

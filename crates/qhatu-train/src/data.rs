@@ -1,5 +1,5 @@
-//! What the models learn from: the lake's purchases as (shopper, item, time, order), numbered; lists that were shown; and,
-//! where a model reads acts, all that shoppers and visits did.
+//! What the models learn from: the lake's purchases as (shopper, item, time, order), numbered; lists that were shown; what
+//! shoppers looked at; and, where a model reads acts, all that shoppers and visits did.
 //!
 //! Only paid purchases teach: a refund takes away from features, but that something was wanted once
 //! is still true. Shoppers are known ones; an order without an id is one Lima day of a shopper. A line
@@ -12,7 +12,7 @@ use qhatu_models::{
     FoldPast, Interactions, ItemLabels, ItemSides, ItemVectors, Journey, Looked, Purchase, Shown, Vocabulary,
     category_path, price_bands,
 };
-use qhatu_schema::{Department, Event, ItemId, ItemIdx, LimaDay, User, UserId};
+use qhatu_schema::{Department, Event, ItemId, ItemIdx, LimaDay, SessionId, User, UserId};
 use qhatu_store::Lake;
 use rustc_hash::{FxHashMap, FxHashSet};
 use sha2::{Digest, Sha256};
@@ -55,7 +55,7 @@ pub struct ShopData {
     pub users: Arc<Vec<UserId>>,
     /// By time, then shopper, order and item.
     pub purchases: Vec<Purchase>,
-    /// SHA-256 over all purchases in order, what was shown and clicked, and what was added: the same data, the same
+    /// SHA-256 over all purchases in order, what was shown, clicked and looked at, and what was added: the same data, the same
     /// fingerprint.
     pub fingerprint: String,
     /// What is said of the items, where a model takes it.
@@ -116,9 +116,7 @@ impl ShopData {
     /// # Errors
     /// When there is no purchase of a known shopper among them.
     pub fn from_events(events: &[Event]) -> Result<Self, TrainError> {
-        let mut builder = Builder::default();
-        events.iter().for_each(|event| builder.add(event));
-        builder.finish()
+        Self::of_sorted(events, Builder::default())
     }
 
     /// The same with all that shoppers and visits did.
@@ -126,10 +124,13 @@ impl ShopData {
     /// # Errors
     /// As [`ShopData::from_events`].
     pub fn from_events_with_acts(events: &[Event]) -> Result<Self, TrainError> {
+        Self::of_sorted(events, Builder::new(true))
+    }
+
+    /// In the order of the lake.
+    fn of_sorted(events: &[Event], mut builder: Builder) -> Result<Self, TrainError> {
         let mut sorted: Vec<&Event> = events.iter().collect();
-        // As the lake has them.
         sorted.sort_by(|a, b| (a.time, &a.event_id).cmp(&(b.time, &b.event_id)));
-        let mut builder = Builder::new(true);
         sorted.into_iter().for_each(|event| builder.add(event));
         builder.finish()
     }
@@ -183,7 +184,9 @@ impl ShopData {
         if !(self.lists.is_empty() && self.looks.is_empty()) {
             let numbers: FxHashMap<&UserId, u32> = self.users.iter().zip(0..).collect();
             let number = |user: &UserId| numbers.get(user).copied();
-            self.shown = Arc::new(self.lists.numbered(&self.vocabulary, number));
+            let visits = self.looks.visits();
+            let visit = |session: &SessionId| visits.get(session).copied();
+            self.shown = Arc::new(self.lists.numbered(&self.vocabulary, number, visit));
             self.looked = Arc::new(self.looks.looked(&self.vocabulary, number));
         }
         self
@@ -285,13 +288,12 @@ impl Builder {
         }
         let key = |line: &Line| (line.time, line.user.clone(), line.order.clone(), line.item.clone());
         self.lines.sort_by_cached_key(key);
-        if !self.looks.is_empty() {
-            self.lines.iter().for_each(|line| self.looks.add_bought(&line.user, &line.item, line.time));
-        }
-        let looks = self.looks.finish();
+        let lists = self.lists.finish();
+        let users = self.lines.iter().map(|line| &line.user).chain(lists.users()).collect();
+        let bought = self.lines.iter().map(|line| (&line.user, &line.item, line.time));
+        let looks = self.looks.looks(bought, &users, &lists.visits().collect());
         let mut seen = FxHashSet::default();
         self.lines.retain(|line| seen.insert((line.user.clone(), line.order.clone(), line.item.clone())));
-        let lists = self.lists.finish();
         let journeys = self.journeys.map(JourneysBuilder::finish);
         let mut hash = hash(&self.lines, &lists);
         if !looks.is_empty() {

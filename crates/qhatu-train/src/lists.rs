@@ -5,7 +5,7 @@
 //! for no click can be said to belong to them. Memory: 12 bytes for an item of a list, and the ids once.
 
 use qhatu_models::{Shown, Vocabulary};
-use qhatu_schema::{Event, EventKind, ItemId, ItemIdx, RecommendationId, UserId};
+use qhatu_schema::{Event, EventKind, ItemId, ItemIdx, RecommendationId, SessionId, UserId};
 use rustc_hash::FxHashMap;
 use sha2::{Digest, Sha256};
 
@@ -17,8 +17,16 @@ struct List {
     time: i64,
     id: RecommendationId,
     user: Option<UserId>,
+    session: Option<SessionId>,
     items: Vec<u32>,
     clicks: Vec<Option<i64>>,
+}
+
+impl List {
+    /// The visit that it was shown to, where nobody knows whose.
+    fn visit(&self) -> Option<&SessionId> {
+        self.session.as_ref().filter(|_| self.user.is_none())
+    }
 }
 
 /// All lists of a shop, oldest first.
@@ -43,8 +51,8 @@ impl ListsBuilder {
         match (event.kind, &event.item_id) {
             (EventKind::Impression, _) => {
                 let items: Vec<u32> = event.items.iter().map(|item| self.items.of(item.clone())).collect();
-                let (id, user, clicks) = (id.clone(), event.user_id.clone(), Vec::new());
-                let list = List { time, id: id.clone(), user, items, clicks };
+                let (id, user, session) = (id.clone(), event.user_id.clone(), event.session_id.clone());
+                let list = List { time, id: id.clone(), user, session, items, clicks: Vec::new() };
                 let known = self.lists.entry(id).or_insert_with(|| list.clone());
                 if (list.time, &list.items) < (known.time, &known.items) {
                     *known = list;
@@ -95,20 +103,27 @@ impl Lists {
         self.lists.iter().filter_map(|list| list.user.as_ref())
     }
 
+    /// The visits of nobody that were shown a list; some more than once.
+    pub(crate) fn visits(&self) -> impl Iterator<Item = &SessionId> {
+        self.lists.iter().filter_map(List::visit)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.lists.is_empty()
     }
 
-    /// By the numbers of a vocabulary and of shoppers.
+    /// By the numbers of a vocabulary, of shoppers and of visits.
     pub(crate) fn numbered(
         &self,
         vocabulary: &Vocabulary,
         user: impl Fn(&UserId) -> Option<u32>,
+        visit: impl Fn(&SessionId) -> Option<u32>,
     ) -> Vec<Shown> {
         let numbers: Vec<ItemIdx> =
             self.items.iter().map(|item| vocabulary.idx(item).unwrap_or(ItemIdx(0))).collect();
         let shown = |list: &List| Shown {
             user: list.user.as_ref().and_then(&user),
+            visit: list.visit().and_then(&visit),
             time: list.time,
             items: list.items.iter().map(|item| numbers[*item as usize]).collect(),
             clicks: list.clicks.clone(),
@@ -143,7 +158,10 @@ mod tests {
     #[test]
     fn clicks_find_the_list_they_came_from() {
         let ids = ["a", "b"].map(|id| ItemId::new(id).expect("not empty"));
-        let shown = lists().numbered(&Vocabulary::new(ids), |user| (user.as_str() == "ana").then_some(4));
+        let ana = |user: &UserId| (user.as_str() == "ana").then_some(4);
+        let visit = |session: &SessionId| (session.as_str() == "s").then_some(9);
+        let shown = lists().numbered(&Vocabulary::new(ids), ana, visit);
+        assert_eq!((shown[0].visit, shown[1].visit), (Some(9), None));
         let clicked = qhatu_schema::Timestamp::parse("2026-03-01T10:00:01Z").expect("a time").millis();
         assert_eq!(shown.len(), 2);
         assert_eq!((shown[0].user, shown[0].items.as_slice()), (None, &[ItemIdx(0), ItemIdx(1)][..]));

@@ -1,9 +1,9 @@
 //! What the ranker sees of a shopper and an item. One function makes the rows for training, for
 //! evaluation and for serving, so there is no second meaning to drift apart.
 //!
-//! Three kinds of columns: the shopper's own purchases of the item (counts, counts decayed at three
+//! Three kinds of columns: the shopper and the item (purchases counted, and decayed at three
 //! half-lives, time since the last, that time against the usual gap, share of the baskets since the
-//! first), the item (how much it is bought, how much of that by new buyers, trend, how many buyers
+//! first; last, where shoppers look at products, the time since they looked), the item (how much it is bought, how much of that by new buyers, trend, how many buyers
 //! come back), and the shopper (baskets, their size, time since the last); between them
 //! stands the collaborative score. What does not exist is missing (NaN), not zero.
 

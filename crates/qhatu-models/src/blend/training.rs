@@ -31,7 +31,7 @@ impl TrainingRows {
     /// # Errors
     /// What fitting the similarity gives.
     pub(super) fn gather(interactions: &Interactions, config: &Config) -> Result<Self, ModelError> {
-        let retrieval = config.retrieval(!interactions.looked.is_empty());
+        let retrieval = config.retrieval(interactions.looked.any_before(interactions.until));
         let mut rows = Self { values: Vec::new(), labels: Vec::new(), retrieval };
         let first = interactions.sequences.iter().filter_map(|sequence| sequence.times.first()).min();
         let Some(&first) = first else { return Ok(rows) };
@@ -68,12 +68,16 @@ impl TrainingRows {
         let ease = Ease::fit(&past, &config.ease)?;
         let shopper = |scores: &mut Vec<f32>, sequence: &Sequence| {
             let (known, bought) = cut(sequence, &window);
-            let own = sequence.items.iter().copied().zip(sequence.times.iter().copied()).take(known);
-            let evidence = all.looked.evidence(sequence.user, own, window.start);
-            if evidence.items.is_empty() || bought.is_empty() {
+            if bought.is_empty() {
                 return (Vec::new(), Vec::new());
             }
+            let own = sequence.items.iter().copied().zip(sequence.times.iter().copied()).take(known);
+            let evidence = all.looked.evidence(sequence.user, own, window.start);
             let history = evidence.history(window.start);
+            // Who is new is not ranked for.
+            if history.known(all.items()).next().is_none() {
+                return (Vec::new(), Vec::new());
+            }
             ease.score(&history, scores);
             let candidates = items.candidates(&history, scores, self.retrieval);
             let bought = &sequence.items[bought];

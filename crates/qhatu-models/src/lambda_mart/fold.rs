@@ -143,7 +143,7 @@ mod tests {
             };
             Journey { user: Some(UserIdx(user)), deeds: (0..20).flat_map(day).collect() }
         };
-        Looked::new(Arc::new((0..40).map(journey).collect()))
+        Looked::new((0..40).map(journey).collect())
     }
 
     /// Says which item was looked at within the hour before.

@@ -79,8 +79,8 @@ struct Asking<'a> {
     /// Whether a part reads acts.
     acts: bool,
     looked: &'a Looked,
-    /// Whether what a visit did is told: by features, or by looks.
-    visits: bool,
+    /// Whether features are told, which say nothing of a visit.
+    features: bool,
 }
 
 impl Asking<'_> {
@@ -115,7 +115,9 @@ impl Question<'_> {
         let bought = &self.sequence.items[self.order.clone()];
         let told = self.journey.map(|journey| journey.told_before(self.asked));
         let who = (self.sequence.user, self.asked);
-        let evidence = asking.evidence(who, Some(self.sequence), self.order.start);
+        // Of orders that began together none is known to another.
+        let known = self.sequence.times.partition_point(|time| *time < self.asked);
+        let evidence = asking.evidence(who, Some(self.sequence), known);
         let history = evidence.history(self.asked).in_department(self.department);
         let history = History { told: told.as_ref(), ..history };
         let candidates = Candidates::new(&history, asking.parts, &asking.items, asking.retrieve);
@@ -158,8 +160,8 @@ impl<'a> Lists<'a> {
     }
 
     fn answered(&self, shown: &Shown, data: &Interactions, asking: &Asking) -> Option<Answered> {
-        // What a visit of nobody did before it was shown a list is not known here, and is in the server.
-        if shown.user.is_none() && (asking.acts || asking.visits) {
+        // What models that read acts, and features, know of a visit of nobody is not known here, and is in the server.
+        if shown.user.is_none() && (asking.acts || asking.features) {
             return None;
         }
         let sequence =
@@ -170,7 +172,10 @@ impl<'a> Lists<'a> {
         let told = journey.map(|journey| journey.told_before(shown.time));
         let evidence = match shown.user {
             Some(user) => asking.evidence((UserIdx(user), shown.time), sequence, known),
-            None => Evidence::default(),
+            None => shown
+                .visit
+                .map(|visit| asking.looked.evidence_of_visit(visit, shown.time))
+                .unwrap_or_default(),
         };
         let history = evidence.history(shown.time).in_department(department);
         let history = History { told: told.as_ref(), ..history };
@@ -214,8 +219,8 @@ impl Lessons {
         }
         fold.draw(&mut questions, start, &data.looked);
         let (items, retrieve) = (Items::fit(data, config), config.retrieve);
-        let (looked, visits) = (&*data.looked, !fold.columns.is_empty() || !data.looked.is_empty());
-        let asking = Asking { parts: &parts, items, retrieve, acts, looked, visits };
+        let (looked, features) = (&*data.looked, !fold.columns.is_empty());
+        let asking = Asking { parts: &parts, items, retrieve, acts, looked, features };
         let answered = questions.par_iter().filter_map(|question| question.answered(&asking));
         let clicked = lists.shown.par_iter().filter_map(|shown| lists.answered(shown, data, &asking));
         let mut answered: Vec<Answered> = answered.collect();
@@ -346,4 +351,38 @@ pub(super) fn questions(data: &Interactions, start: i64, most: usize) -> Vec<Que
     questions.sort_by_key(|question| (question.time(), question.sequence.user.0));
     questions.drain(..questions.len().saturating_sub(most));
     questions
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use qhatu_schema::ItemId;
+
+    use super::*;
+    use crate::interactions::{Purchase, Vocabulary};
+    use crate::popularity::{self, Popularity};
+
+    #[test]
+    fn orders_that_began_together_do_not_know_each_other() {
+        const DAY: i64 = 86_400_000;
+        let line =
+            |time: i64, order, item| Purchase { time: time * DAY, user: 0, order, item: ItemIdx(item) };
+        let lines = [line(1, 0, 1), line(5, 1, 2), line(5, 2, 3)];
+        let names = ["a", "b", "c", "d"].map(|name| ItemId::new(name).expect("not empty"));
+        let data = Interactions::from_purchases(Arc::new(Vocabulary::new(names)), &lines, 9 * DAY);
+        let parts: Vec<Part> = vec![Box::new(Popularity::fit(&data, &popularity::Config {}))];
+        let items = Items::fit(&data, &Config::default());
+        let looked = &*data.looked;
+        let asking = Asking { parts: &parts, items, retrieve: 4, acts: false, looked, features: false };
+        let asked = questions(&data, 0, 9);
+        assert_eq!(asked.len(), 2);
+        for question in &asked {
+            let answered = question.answered(&asking).expect("one of three candidates");
+            assert_eq!(answered.items, [1, 2, 3].map(ItemIdx));
+            // Behind the columns of the part: how often each was bought.
+            let own: Vec<f32> = answered.rows.chunks(width(1)).map(|row| row[3]).collect();
+            assert_eq!(own, [1.0, 0.0, 0.0]);
+        }
+    }
 }
