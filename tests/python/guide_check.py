@@ -7,8 +7,9 @@ A block fails when one of its commands does (curl is called with -f). With an ad
 itself against that server; it writes, so the server should be made for it. With a folder of programs the
 blocks are run one after the other in one shell, in a folder that holds nothing but the project's `data`. Those programs and
 this Python, with what it has installed, come first on the path; pip may fetch nothing; a server that a block starts gets a
-free port, and is ended with the shell. Then each `toml` block must be a configuration that `qhatu` takes: a file of features
-where it declares one, a part of `qhatu.toml` otherwise.
+free port, and is ended with the shell. Each line of an `output` block must have been printed by some command, numbers aside.
+Each `toml` block must be a configuration that `qhatu` takes: a file of features where it declares one, a part of `qhatu.toml`
+otherwise.
 """
 
 import os
@@ -30,7 +31,7 @@ def main() -> int:
         print(__doc__)
         return 2
     guide, base = pathlib.Path(sys.argv[1]), sys.argv[2].rstrip("/")
-    blocks = re.findall(r"^```sh\n(.*?)^```", guide.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    blocks = fenced(guide, "sh")
     if not base.startswith("http"):
         return in_one_shell(guide, blocks, pathlib.Path(base).resolve())
     failed = 0
@@ -58,7 +59,14 @@ def in_one_shell(guide: pathlib.Path, blocks: list[str], programs: pathlib.Path)
     if done.returncode != 0:
         print(f"block {reached} failed:\n{blocks[reached - 1]}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     print(f"{guide}: {reached} of {len(blocks)} blocks, exit status {done.returncode}")
-    return 1 if done.returncode or not blocks or not all_taken(guide, programs) else 0
+    if done.returncode or not blocks:
+        return 1
+    return 0 if all_taken(guide, programs) and all_printed(guide, done.stdout + done.stderr) else 1
+
+
+def fenced(guide: pathlib.Path, kind: str) -> list[str]:
+    """What stands in the guide's blocks of a kind, in order."""
+    return re.findall(rf"^```{kind}\n(.*?)^```", guide.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
 
 def free_port() -> int:
@@ -70,7 +78,7 @@ def free_port() -> int:
 def all_taken(guide: pathlib.Path, programs: pathlib.Path) -> bool:
     """Whether each `toml` block of the guide is taken for a configuration, or for a file of features."""
     taken = True
-    for block in re.findall(r"^```toml\n(.*?)^```", guide.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
+    for block in fenced(guide, "toml"):
         with tempfile.TemporaryDirectory() as folder:
             shop = pathlib.Path(folder)
             features = block.startswith("[[feature]]")
@@ -83,6 +91,19 @@ def all_taken(guide: pathlib.Path, programs: pathlib.Path) -> bool:
             print(f"{guide}: this is no configuration:\n{block}\n{done.stderr}")
             taken = False
     return taken
+
+
+def all_printed(guide: pathlib.Path, printed: str) -> bool:
+    """Whether the lines of the guide's `output` blocks were printed, whatever their numbers; `…` stands for lines left out."""
+    known = {shape(line) for line in printed.splitlines()} | {"…", ""}
+    missing = [line for block in fenced(guide, "output") for line in block.splitlines() if shape(line) not in known]
+    print("".join(f"{guide}: no command printed {line!r}\n" for line in missing), end="")
+    return not missing
+
+
+def shape(line: str) -> str:
+    """A line without its numbers and without the width of its gaps."""
+    return " ".join(re.sub(r"[-+]?\d+(\.\d+)?", "#", line).split())
 
 
 if __name__ == "__main__":
