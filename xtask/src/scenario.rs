@@ -11,6 +11,15 @@ use crate::{process, tools};
 /// The demo's last purchase, plus a millisecond: what its feature tables are as of.
 const AS_OF: &str = "2011-12-09 12:50:00.001+00";
 
+/// The guides whose commands are run one after the other, each in a folder of its own; the API's are run on the demo.
+const GUIDES: [(&str, &str); 5] = [
+    ("the import guide's commands", "import"),
+    ("the evaluation guide's commands", "evaluation"),
+    ("the sequence guide's commands", "sequence"),
+    ("the text guide's commands", "text"),
+    ("the propensity guide's commands", "propensity"),
+];
+
 /// What was checked, and how it ended.
 pub(crate) type Checked = (&'static str, Result<(), String>);
 
@@ -41,12 +50,10 @@ pub(crate) fn run(root: &Path) -> Result<Vec<Checked>, String> {
     ];
     let programs =
         binary(root).parent().map_or_else(String::new, |folder| folder.to_string_lossy().into_owned());
-    checked.push(("the import guide's commands", {
-        process::run(root, &python, &["tests/python/guide_check.py", "docs/guides/import.md", &programs])
-    }));
-    checked.push(("the propensity guide's commands", {
-        process::run(root, &python, &["tests/python/guide_check.py", "docs/guides/propensity.md", &programs])
-    }));
+    for (name, guide) in GUIDES {
+        let path = format!("docs/guides/{guide}.md");
+        checked.push((name, process::run(root, &python, &["tests/python/guide_check.py", &path, &programs])));
+    }
     match Server::start(root, Path::new(&demo)) {
         Err(fault) => checked.push(("server over the demo", Err(fault))),
         Ok(server) => {

@@ -21,6 +21,7 @@ mod text;
 mod title;
 mod train;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -88,9 +89,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// Logs go to standard error; `QHATU_LOG` chooses what, as in `QHATU_LOG=qhatu_serve=debug`.
+/// Logs go to standard error, coloured on a terminal alone; `QHATU_LOG` chooses what, as in
+/// `QHATU_LOG=qhatu_serve=debug`.
 fn start_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("QHATU_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let (logs, colours) = (std::io::stderr, std::io::stderr().is_terminal());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(logs).with_ansi(colours).init();
 }

@@ -3,14 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use qhatu_eval::{Estimate, Foretold, Impression, OffPolicy, OffPolicySettings, off_policy};
-use qhatu_schema::{Column, Table};
+use qhatu_ingest::read_table_file;
+use qhatu_schema::{DenseColumn, DenseTable};
 
 use crate::fault::Fault;
 use crate::shop::say;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A Parquet file with a row per impression: `reward`, `propensity` (the probability with which it was
+    /// A table (CSV, plain, .gz or .zst; or a .parquet file) with a row per impression: `reward`, `propensity` (the probability with which it was
     /// shown), `target` (the probability with which the other way would have shown the same); for the direct and the
     /// doubly robust estimate also `foretold_shown` and `foretold_target`, the reward that a model foretells for what
     /// was shown and for what the other way shows.
@@ -30,7 +31,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Fault> {
-    let impressions = impressions(&args.file, &qhatu_store::read_table(&args.file)?)?;
+    let impressions = impressions(&args.file, &read_table_file(&args.file, &[])?)?;
     let settings =
         OffPolicySettings { clip: args.clip, bootstrap_samples: args.bootstrap_samples, seed: args.seed };
     let found = off_policy(&impressions, &settings)
@@ -43,7 +44,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Fault> {
     Ok(())
 }
 
-fn impressions(path: &Path, table: &Table) -> Result<Vec<Impression>, Fault> {
+fn impressions(path: &Path, table: &DenseTable) -> Result<Vec<Impression>, Fault> {
     let number = |name| numbers(path, table, name);
     let (rewards, propensities, targets) = (number("reward")?, number("propensity")?, number("target")?);
     let foretold = match (table.column("foretold_shown"), table.column("foretold_target")) {
@@ -61,22 +62,22 @@ fn impressions(path: &Path, table: &Table) -> Result<Vec<Impression>, Fault> {
     Ok((0..table.rows()).map(row).collect())
 }
 
-fn numbers(path: &Path, table: &Table, name: &str) -> Result<Vec<f64>, Fault> {
+fn numbers(path: &Path, table: &DenseTable, name: &str) -> Result<Vec<f64>, Fault> {
     let said = |fault: String| Fault::Said(format!("{}: {fault}", path.display()));
-    let values: Vec<Option<f64>> = match table.column(name) {
-        Some(Column::Float(values)) => values.clone(),
-        Some(Column::Int(values)) => values.iter().map(|value| value.map(|value| value as f64)).collect(),
-        Some(Column::Bool(values)) => values.iter().map(|value| value.map(f64::from)).collect(),
-        Some(other) => return Err(said(format!("column {name} holds {}, not numbers", other.kind()))),
+    let values = match table.column(name) {
+        Some(DenseColumn::Float(values)) => values,
+        Some(DenseColumn::Time(_)) => return Err(said(format!("column {name} holds times, not numbers"))),
+        Some(DenseColumn::Text(_) | DenseColumn::Label(_)) => {
+            return Err(said(format!("column {name} holds texts, not numbers")));
+        }
         None => {
-            let found: Vec<&str> = table.columns().iter().map(|(name, _)| name.as_str()).collect();
+            let found: Vec<&str> = table.columns.iter().map(|(name, _)| name.as_str()).collect();
             return Err(said(format!("no column {name}; there are {}", found.join(", "))));
         }
     };
-    let gap = values.iter().position(Option::is_none);
-    match gap {
+    match values.iter().position(|value| value.is_nan()) {
         Some(row) => Err(said(format!("column {name} has no value in row {}", row + 1))),
-        None => Ok(values.into_iter().flatten().collect()),
+        None => Ok(values.clone()),
     }
 }
 
@@ -93,7 +94,8 @@ fn table(found: &OffPolicy) -> String {
         found.logged.n, found.effective_sample_size, found.mean_weight, found.largest_weight, found.clipped
     ));
     lines.push("mean reward per impression; in brackets: 95 % interval".to_owned());
-    if (found.mean_weight - 1.0).abs() > 0.1 {
+    // Clipped weights are smaller on purpose.
+    if found.clipped == 0 && (found.mean_weight - 1.0).abs() > 0.1 {
         lines.push(
             "the mean weight is far from 1: the propensities are wrong, or were 0 for what the other way shows"
                 .to_owned(),

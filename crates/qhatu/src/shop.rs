@@ -14,7 +14,10 @@ use qhatu_train::{FoldInputs, ItemSide, Place, ShopData, TrainConfig, TrainError
 
 use crate::config::Project;
 use crate::fault::Fault;
+use crate::progress::Stage;
 
+/// Titles between two words of progress.
+const SOME_TITLES: usize = 1_024;
 /// The program's version with the commit it was built from, where that is known: `"0.1.0+615aee5"`.
 pub(crate) const CODE_VERSION: &str = env!("QHATU_CODE_VERSION");
 
@@ -150,7 +153,14 @@ impl Shop {
             }
             folder => {
                 let encoder = TextEncoder::read(&self.project.root.join(folder))?;
-                Ok((encoder.width(), encoder.encode(titles)?))
+                let stage = Stage::begin("titles", titles.len() as u64);
+                let mut vectors = Vec::with_capacity(titles.len() * encoder.width());
+                for (place, some) in titles.chunks(SOME_TITLES).enumerate() {
+                    vectors.extend(encoder.encode(some)?);
+                    stage.at((place * SOME_TITLES + some.len()) as u64, titles.len() as u64);
+                }
+                stage.end(&format!("{} read by {folder}", titles.len()));
+                Ok((encoder.width(), vectors))
             }
         }
     }

@@ -41,6 +41,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Fault> {
     let outcome = train(&shop)?;
     say(text_table(&outcome.report));
     say_outcome(&outcome);
+    say(format!("report: {}", shop.paths.reports_dir().join("evaluation.html").display()));
     Ok(())
 }
 

@@ -60,6 +60,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Fault> {
     if let Some(path) = &args.cache {
         cache.write(path)?;
     }
-    stage.end(&format!("{} texts, {} new in the cache", texts.len(), cache.len() - known));
+    let new = args.cache.as_ref().map(|_| format!(", {} new in the cache", cache.len() - known));
+    stage.end(&format!("{} texts{}", texts.len(), new.unwrap_or_default()));
     Ok(())
 }

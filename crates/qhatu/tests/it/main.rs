@@ -2,8 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop where it fails")]
 
 mod models;
+mod off_policy;
 mod propensity;
 mod ranking;
+mod serve;
 mod shop;
 mod text;
 mod title;

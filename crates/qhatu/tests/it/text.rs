@@ -98,6 +98,10 @@ fn a_shop_makes_and_teaches_a_text_model_of_its_own() {
     let told = said(&shop, &format!("{TAUGHT} --dir . --pairs query --model own --out tuned --epochs 40"));
     assert!(told.contains(&format!("{} pairs of query", 3 * ITEMS)), "{told}");
     let (before, after) = (found(&shop, "own"), found(&shop, "tuned"));
+    let told = said(&shop, "text encode --model own texts.txt");
+    assert!(told.contains("48 texts (") && !told.contains("cache"), "{told}");
+    let told = said(&shop, "text encode --model own --cache vectors texts.txt");
+    assert!(told.contains("48 texts, 48 new in the cache"), "{told}");
     println!("{before} of {ITEMS} first before, {after} after");
     assert!(before <= 6 && after >= 20, "{before} of {ITEMS} first before, {after} after");
 }

@@ -38,7 +38,10 @@ fn the_report_shows_how_a_few_titles_are_read() {
     let named = settings.replacen("\nmodel = \"\"", &format!("\nmodel = {:?}", text_model()), 1);
     assert_ne!(settings, named, "[train.text_neighbours] model is there to be set");
     fs::write(&file, named).unwrap();
-    shop.succeed(&[&["train"], &models[..]].concat());
+    let output = shop.run(&[&["train"], &models[..]].concat());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains(&format!("{} read by ", titles.len())), "{said}");
     let read = |name: &str| fs::read_to_string(shop.data().join("reports").join(name)).unwrap();
     let report: Value = serde_json::from_str(&read("evaluation.json")).unwrap();
     let page = read("evaluation.html");

@@ -71,6 +71,8 @@ fn what_does_not_beat_the_champion_is_not_promoted() {
     let shop = Shop::new();
     let first = shop.succeed(&["train"]);
     assert!(first.contains("is promoted to champion; better: all.ndcg_at_10"), "{first}");
+    let report = first.lines().last().and_then(|line| line.strip_prefix("report: ")).unwrap();
+    assert!(shop.dir().join(report).exists(), "{first}");
     let champion = shop.alias("champion");
     let second = shop.succeed(&["train", "--models", "recent_popularity,popularity"]);
     assert!(second.contains("is not promoted; not better: all.ndcg_at_10"), "{second}");
