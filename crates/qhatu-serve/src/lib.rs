@@ -18,8 +18,9 @@ use std::sync::Arc;
 
 pub use config::{Clock, Placement, Secret, ServeConfig, Source};
 pub use engine::{
-    Answer, AnswerItem, Engine, FALLBACK, Filter, Inputs, LoadedModel, ModelSource, Parts, Price, Readiness,
-    ReasonView, Reloaded, Request, Sentence,
+    Answer, AnswerItem, Because, Engine, FALLBACK, Filter, Foretold, Inputs, LoadedModel, LoadedPropensity,
+    ModelSource, Parts, Price, PropensityFault, PropensityModel, PropensitySource, Readiness, ReasonView,
+    Reloaded, Request, Sentence, TableColumn,
 };
 pub use error::ServeError;
 pub use registry::RegistrySource;

@@ -3,7 +3,9 @@
 
 mod models;
 mod propensity;
+mod propensity_served;
 mod ranking;
+mod server;
 mod shop;
 mod text;
 mod title;

@@ -110,7 +110,7 @@ fn what_the_server_says_is_what_was_learned_from_the_lake() {
         let source =
             RegistrySource::new(Registry::new(Arc::clone(&documents), data.join("artifacts")), "recommender");
         let (log, documents) = (Arc::clone(&log), Arc::clone(&documents));
-        let parts = Parts { log, documents, declarations, models: Box::new(source) };
+        let parts = Parts { log, documents, declarations, models: Box::new(source), propensity: None };
         let config = ServeConfig { clock: Clock::LastEvent, reload_seconds: 0, ..ServeConfig::default() };
         let engine = Engine::open(parts, config).unwrap();
         engine.wait().unwrap();
