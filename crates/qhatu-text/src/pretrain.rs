@@ -228,13 +228,13 @@ impl Bert {
     ) -> f64 {
         let parameters = self.parameters().values();
         let loss = CrossEntropy {
-            weights: self.words.of(parameters),
+            weights: self.words.weight.of(parameters),
             bias: Some(head.bias.of(parameters)),
             width: self.config().hidden_size,
             targets: Targets::Class(&guess.targets),
             offsets: None,
         };
-        let [weights, bias] = Slot::all_of_mut([self.words, head.bias], gradients);
+        let [weights, bias] = Slot::all_of_mut([self.words.weight, head.bias], gradients);
         let mut to = Gradients { scale, x: d_normed, weights, bias: Some(bias), offsets: None };
         loss.forward_backward(normed, &mut to, &mut Vec::new())
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::asked::Asked;
 use super::{Row, Spread};
-use crate::{process, tools};
+use crate::{process, scenario, tools};
 
 /// Sequences, tokens of each, repetitions a round.
 type Shape = (usize, usize, usize);
@@ -26,7 +26,7 @@ pub(crate) fn run(root: &Path) -> Result<Vec<Row>, String> {
     process::run(root, "cargo", &build)?;
     let own = super::binary(root).with_file_name("examples").join("bert_speed");
     let python = tools::peer_python(root, "bert")?.to_string_lossy().into_owned();
-    loaded_by_transformers(root, &python)?;
+    scenario::text_models_exported(root, &python)?;
     let mut ours = Asked::start(root, &own.to_string_lossy(), &[])?;
     let mut rows = Vec::new();
     for (kind, what, shapes, peers) in PARTS {
@@ -40,16 +40,6 @@ pub(crate) fn run(root: &Path) -> Result<Vec<Row>, String> {
         }
     }
     Ok(rows)
-}
-
-/// What `qhatu text import` writes, read by `transformers`: the same tokens and numbers, or there is nothing to compare.
-fn loaded_by_transformers(root: &Path, python: &str) -> Result<(), String> {
-    let qhatu = super::binary(root).to_string_lossy().into_owned();
-    let golden = "crates/qhatu-text/tests/golden";
-    let (original, written) = (format!("{golden}/tiny_bert"), "target/bench/written_bert");
-    drop(std::fs::remove_dir_all(root.join(written)));
-    process::read(root, &qhatu, &["text", "import", &original, "--out", written])?;
-    process::run(root, python, &[&format!("{golden}/check_export.py"), &original, written])
 }
 
 fn compare(

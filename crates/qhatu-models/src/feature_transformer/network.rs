@@ -1,10 +1,12 @@
 //! Tokens of the features, transformer blocks, and the reading token's last state as one logit; forward and backward.
 
-use qhatu_nn::layer::{Block, BlockConfig, BlockSaved, LayerNorm, LayerNormSaved, Linear, NormPlace};
+use qhatu_nn::layer::{
+    Block, BlockConfig, BlockSaved, LayerNorm, LayerNormConfig, LayerNormSaved, Linear, LinearConfig,
+    NormPlace,
+};
 use qhatu_nn::operation::activation::Activation;
 use qhatu_nn::operation::attention::Pack;
 use qhatu_nn::operation::dropout::Dropout;
-use qhatu_nn::operation::linear::Widths;
 use qhatu_nn::{Initial, Parameters, Slot, Stream};
 
 use super::Config;
@@ -72,15 +74,16 @@ impl Network {
             layer_norm_eps: EPSILON,
             initializer_range: deviation,
             norm: NormPlace::Before,
-            buckets: 0,
+            relative_attention_num_buckets: 0,
             hidden_dropout_prob: config.hidden_dropout_prob,
             attention_probs_dropout_prob: config.attention_probs_dropout_prob,
         };
         let mut add = |number| Block::new(&mut parameters, &format!("blocks.{number}"), block, stream);
         let blocks = (0..config.num_hidden_layers).map(&mut add).collect();
-        let norm = LayerNorm::new(&mut parameters, "norm", width, EPSILON);
-        let one = Widths { inputs: width, outputs: 1 };
-        let head = Linear::new(&mut parameters, "head", one, deviation, stream);
+        let norm = LayerNormConfig { hidden_size: width, layer_norm_eps: EPSILON };
+        let norm = LayerNorm::new(&mut parameters, "norm", norm);
+        let head = LinearConfig { in_features: width, out_features: 1, initializer_range: deviation };
+        let head = Linear::new(&mut parameters, "head", head, stream);
         let tokens = tokenizer.tokens() + 1;
         let dropout = config.hidden_dropout_prob;
         (Self { table, blocks, norm, head, tokens, width, dropout }, parameters)
@@ -133,8 +136,7 @@ impl Network {
     }
 
     fn input_dropout(&self, training: Option<Stream>) -> Option<Dropout> {
-        let stream = training.filter(|_| self.dropout > 0.0)?.child(u64::MAX);
-        Some(Dropout { rate: self.dropout, stream })
+        Dropout::of(self.dropout, training.map(|stream| stream.child(u64::MAX)))
     }
 
     /// The tokens' vectors as they go into the first block.

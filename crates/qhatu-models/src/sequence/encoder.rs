@@ -1,10 +1,9 @@
 //! What reads the tokens: transformer blocks or recurrent cells, forward and backward over a pack.
 
-use qhatu_nn::layer::{Block, BlockConfig, BlockSaved, NormPlace, Recurrent};
+use qhatu_nn::layer::{Block, BlockConfig, BlockSaved, NormPlace, Recurrent, RecurrentConfig};
 use qhatu_nn::operation::activation::Activation;
 use qhatu_nn::operation::attention::Pack;
 use qhatu_nn::operation::dropout::Dropout;
-use qhatu_nn::operation::linear::Widths;
 use qhatu_nn::operation::recurrent::{self, Steps};
 use qhatu_nn::{Parameters, Stream};
 
@@ -43,7 +42,7 @@ impl Encoder {
                     layer_norm_eps: EPSILON,
                     initializer_range: DEVIATION,
                     norm: NormPlace::Before,
-                    buckets: BUCKETS,
+                    relative_attention_num_buckets: BUCKETS,
                     hidden_dropout_prob: settings.hidden_dropout_prob,
                     attention_probs_dropout_prob: dropout,
                 };
@@ -52,11 +51,11 @@ impl Encoder {
             }
             settings::Encoder::Recurrent { cell, layers } => {
                 let width = settings.hidden_size;
-                let widths = Widths { inputs: width, outputs: width };
                 // As wide as PyTorch's uniform numbers of ±1 ⁄ √width.
-                let initial = ((1.0 / (3.0 * width as f32)).sqrt(), stream);
-                let layer =
-                    |number| Recurrent::new(parameters, &format!("cells.{number}"), cell, widths, initial);
+                let initializer_range = (1.0 / (3.0 * width as f32)).sqrt();
+                let config =
+                    RecurrentConfig { cell, input_size: width, hidden_size: width, initializer_range };
+                let layer = |number| Recurrent::new(parameters, &format!("cells.{number}"), config, stream);
                 Self::Recurrent((0..layers).map(layer).collect(), settings.hidden_dropout_prob)
             }
         }
@@ -136,6 +135,5 @@ impl Encoder {
 
 /// Dropout of what a recurrent layer gives.
 fn dropout(rate: f32, training: Option<Stream>, number: usize) -> Option<Dropout> {
-    let stream = training.filter(|_| rate > 0.0)?.child(number as u64);
-    Some(Dropout { rate, stream })
+    Dropout::of(rate, training.map(|stream| stream.child(number as u64)))
 }

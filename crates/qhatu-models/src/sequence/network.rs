@@ -1,6 +1,6 @@
 //! The network: embeddings, encoder, and the loss over the catalogue, forward and backward.
 
-use qhatu_nn::layer::{LayerNorm, LayerNormSaved};
+use qhatu_nn::layer::{LayerNorm, LayerNormConfig, LayerNormSaved};
 use qhatu_nn::operation::attention::{Mask, Pack, Pairs};
 use qhatu_nn::operation::cross_entropy::{CrossEntropy, Gradients, Sparse, Targets};
 use qhatu_nn::operation::dropout::Dropout;
@@ -125,7 +125,8 @@ impl Network {
         });
         let kinds = event_kind.then(|| Kinds::new(&mut parameters, width, stream));
         let encoder = Encoder::new(&mut parameters, settings, stream);
-        let norm = LayerNorm::new(&mut parameters, "norm", width, EPSILON);
+        let norm = LayerNormConfig { hidden_size: width, layer_norm_eps: EPSILON };
+        let norm = LayerNorm::new(&mut parameters, "norm", norm);
         (Self { settings: *settings, items, item_bias, trend, gaps, kinds, own, encoder, norm }, parameters)
     }
 

@@ -5,12 +5,12 @@
 //! (`x ← x + f(norm(x))`, as in SASRec and GPT-2), by [`NormPlace`].
 
 use crate::layer::{
-    FeedForward, FeedForwardSaved, LayerNorm, LayerNormSaved, SelfAttention, SelfAttentionSaved,
+    FeedForward, FeedForwardConfig, FeedForwardSaved, LayerNorm, LayerNormConfig, LayerNormSaved,
+    SelfAttention, SelfAttentionConfig, SelfAttentionSaved,
 };
 use crate::operation::activation::Activation;
 use crate::operation::attention::Pack;
 use crate::operation::dropout::Dropout;
-use crate::operation::linear::Widths;
 use crate::parameters::Parameters;
 use crate::random::Stream;
 
@@ -41,11 +41,36 @@ pub struct BlockConfig {
     /// Where layer norm stands.
     pub norm: NormPlace,
     /// Buckets of the bias of pairs; 0 for none.
-    pub buckets: usize,
+    pub relative_attention_num_buckets: usize,
     /// Dropout of what each layer gives.
     pub hidden_dropout_prob: f32,
     /// Dropout of the attention's probabilities.
     pub attention_probs_dropout_prob: f32,
+}
+
+impl BlockConfig {
+    fn attention(&self) -> SelfAttentionConfig {
+        SelfAttentionConfig {
+            hidden_size: self.hidden_size,
+            num_attention_heads: self.num_attention_heads,
+            attention_probs_dropout_prob: self.attention_probs_dropout_prob,
+            relative_attention_num_buckets: self.relative_attention_num_buckets,
+            initializer_range: self.initializer_range,
+        }
+    }
+
+    fn feed_forward(&self) -> FeedForwardConfig {
+        FeedForwardConfig {
+            hidden_size: self.hidden_size,
+            intermediate_size: self.intermediate_size,
+            hidden_act: self.hidden_act,
+            initializer_range: self.initializer_range,
+        }
+    }
+
+    fn layer_norm(&self) -> LayerNormConfig {
+        LayerNormConfig { hidden_size: self.hidden_size, layer_norm_eps: self.layer_norm_eps }
+    }
 }
 
 /// A block; tensors `{name}.attention…`, `{name}.attention_norm`, `{name}.feed_forward…` and
@@ -81,17 +106,14 @@ pub struct BlockSaved {
 impl Block {
     /// Adds its tensors.
     pub fn new(parameters: &mut Parameters, name: &str, config: BlockConfig, stream: Stream) -> Self {
-        let BlockConfig { hidden_size: width, num_attention_heads: heads, buckets, .. } = config;
-        let initial = (config.initializer_range, stream);
         let named = |part: &str| format!("{name}.{part}");
-        let widths = Widths { inputs: width, outputs: config.intermediate_size };
-        let act = config.hidden_act;
-        let eps = config.layer_norm_eps;
+        let (attention, feed_forward, norm) =
+            (config.attention(), config.feed_forward(), config.layer_norm());
         Self {
-            attention: SelfAttention::new(parameters, &named("attention"), (width, heads), buckets, initial),
-            attention_norm: LayerNorm::new(parameters, &named("attention_norm"), width, eps),
-            feed_forward: FeedForward::new(parameters, &named("feed_forward"), widths, act, initial),
-            feed_forward_norm: LayerNorm::new(parameters, &named("feed_forward_norm"), width, eps),
+            attention: SelfAttention::new(parameters, &named("attention"), attention, stream),
+            attention_norm: LayerNorm::new(parameters, &named("attention_norm"), norm),
+            feed_forward: FeedForward::new(parameters, &named("feed_forward"), feed_forward, stream),
+            feed_forward_norm: LayerNorm::new(parameters, &named("feed_forward_norm"), norm),
             config,
         }
     }
@@ -106,21 +128,21 @@ impl Block {
         y: &mut Vec<f32>,
         saved: &mut BlockSaved,
     ) {
-        let [probabilities, first, second] = self.dropouts(training);
+        let [first, second] = self.dropouts(training);
         let BlockSaved { attention, feed_forward, norms: [norm, other_norm], .. } = saved;
         let ([into, other_into], [normed, other_normed]) = (&mut saved.into_norm, &mut saved.normed);
         let given = &mut saved.given;
         match self.config.norm {
             NormPlace::Before => {
                 self.attention_norm.forward(parameters, x, normed, norm);
-                self.attention.forward(parameters, (pack, probabilities), normed, other_into, attention);
+                self.attention.forward(parameters, (pack, looking(training)), normed, other_into, attention);
                 drop_and_add(other_into, x, first);
                 self.feed_forward_norm.forward(parameters, other_into, other_normed, other_norm);
                 self.feed_forward.forward(parameters, other_normed, y, feed_forward);
                 drop_and_add(y, other_into, second);
             }
             NormPlace::Behind => {
-                self.attention.forward(parameters, (pack, probabilities), x, into, attention);
+                self.attention.forward(parameters, (pack, looking(training)), x, into, attention);
                 drop_and_add(into, x, first);
                 self.attention_norm.forward(parameters, into, given, norm);
                 self.feed_forward.forward(parameters, given, other_into, feed_forward);
@@ -154,7 +176,7 @@ impl Block {
         d: &mut [f32],
         saved: &mut BlockSaved,
     ) {
-        let [probabilities, first, second] = self.dropouts(training);
+        let [first, second] = self.dropouts(training);
         let BlockSaved { attention, feed_forward, norms, into_norm, normed, given, d_inner, d_other } = saved;
         copy_and_drop(d, second, given);
         let input = (normed[1].as_slice(), feed_forward);
@@ -164,7 +186,7 @@ impl Block {
         add(d, d_other);
         copy_and_drop(d, first, given);
         let input = (normed[0].as_slice(), attention);
-        self.attention.backward((parameters, gradients), (pack, probabilities), input, given, d_inner);
+        self.attention.backward((parameters, gradients), (pack, looking(training)), input, given, d_inner);
         self.attention_norm.backward(parameters, gradients, (x, &norms[0]), d_inner, d_other);
         add(d, d_other);
     }
@@ -177,7 +199,7 @@ impl Block {
         d: &mut Vec<f32>,
         saved: &mut BlockSaved,
     ) {
-        let [probabilities, first, second] = self.dropouts(training);
+        let [first, second] = self.dropouts(training);
         let BlockSaved { attention, feed_forward, norms, into_norm, normed, given, d_inner, d_other } = saved;
         let input = (into_norm[1].as_slice(), &norms[1]);
         self.feed_forward_norm.backward(parameters, gradients, input, d, d_other);
@@ -189,7 +211,13 @@ impl Block {
         self.attention_norm.backward(parameters, gradients, input, d_other, d);
         copy_and_drop(d, first, &mut normed[0]);
         let input = (x, attention);
-        self.attention.backward((parameters, gradients), (pack, probabilities), input, &normed[0], d_inner);
+        self.attention.backward(
+            (parameters, gradients),
+            (pack, looking(training)),
+            input,
+            &normed[0],
+            d_inner,
+        );
         add(d, d_inner);
     }
 
@@ -198,16 +226,18 @@ impl Block {
         self.config.norm
     }
 
-    /// Dropout of the probabilities, of what attention gives, of what the feed-forward layer gives.
-    fn dropouts(&self, training: Option<Stream>) -> [Option<Dropout>; 3] {
-        let of = |rate: f32, number: u64| {
-            let stream = training.filter(|_| rate > 0.0)?.child(number);
-            Some(Dropout { rate, stream })
+    /// Dropout of what attention gives, and of what the feed-forward layer gives.
+    fn dropouts(&self, training: Option<Stream>) -> [Option<Dropout>; 2] {
+        let of = |number| {
+            Dropout::of(self.config.hidden_dropout_prob, training.map(|stream| stream.child(number)))
         };
-        let BlockConfig { hidden_dropout_prob: hidden, attention_probs_dropout_prob: attention, .. } =
-            self.config;
-        [of(attention, 0), of(hidden, 1), of(hidden, 2)]
+        [of(1), of(2)]
     }
+}
+
+/// Where attention has its random numbers from.
+fn looking(training: Option<Stream>) -> Option<Stream> {
+    training.map(|stream| stream.child(0))
 }
 
 pub(super) fn add(to: &mut [f32], from: &[f32]) {
@@ -249,7 +279,7 @@ mod tests {
             layer_norm_eps: 1e-5,
             initializer_range: 0.4,
             norm,
-            buckets: 3,
+            relative_attention_num_buckets: 3,
             hidden_dropout_prob: dropout,
             attention_probs_dropout_prob: dropout,
         }

@@ -1,10 +1,23 @@
-//! Feed-forward layer: `y = f(x W₁ᵀ + b₁) W₂ᵀ + b₂` with `f` an activation, number by number.
+//! Feed-forward layer: `y = f(x W₁ᵀ + b₁) W₂ᵀ + b₂` with `f` an activation, number by number (Vaswani et al.,
+//! 2017, section 3.3).
 
-use crate::layer::Linear;
+use crate::layer::{Linear, LinearConfig};
 use crate::operation::activation::Activation;
-use crate::operation::linear::Widths;
 use crate::parameters::Parameters;
 use crate::random::Stream;
+
+/// Shape and first weights of a [`FeedForward`] layer; names as in published `config.json` files.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FeedForwardConfig {
+    /// Columns.
+    pub hidden_size: usize,
+    /// Columns between the two maps.
+    pub intermediate_size: usize,
+    /// What stands between them.
+    pub hidden_act: Activation,
+    /// Deviation of the first weights.
+    pub initializer_range: f32,
+}
 
 /// Two linear maps, tensors `{name}.up` and `{name}.down`, with an activation between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,19 +39,17 @@ pub struct FeedForwardSaved {
 }
 
 impl FeedForward {
-    /// Adds its tensors, `widths` those of input and inner layer.
-    pub fn new(
-        parameters: &mut Parameters,
-        name: &str,
-        widths: Widths,
-        activation: Activation,
-        (deviation, stream): (f32, Stream),
-    ) -> Self {
-        let back = Widths { inputs: widths.outputs, outputs: widths.inputs };
+    /// Adds its tensors.
+    pub fn new(parameters: &mut Parameters, name: &str, config: FeedForwardConfig, stream: Stream) -> Self {
+        let FeedForwardConfig { hidden_size, intermediate_size, hidden_act, initializer_range } = config;
+        let mut linear = |part: &str, in_features, out_features| {
+            let config = LinearConfig { in_features, out_features, initializer_range };
+            Linear::new(parameters, &format!("{name}.{part}"), config, stream)
+        };
         Self {
-            up: Linear::new(parameters, &format!("{name}.up"), widths, deviation, stream),
-            down: Linear::new(parameters, &format!("{name}.down"), back, deviation, stream),
-            activation,
+            up: linear("up", hidden_size, intermediate_size),
+            down: linear("down", intermediate_size, hidden_size),
+            activation: hidden_act,
         }
     }
 

@@ -166,7 +166,7 @@ mod tests {
             layer_norm_eps: 1e-12,
             initializer_range: 0.2,
             norm,
-            buckets: 4,
+            relative_attention_num_buckets: 4,
             hidden_dropout_prob: 0.5,
             attention_probs_dropout_prob: 0.5,
         };

@@ -4,6 +4,17 @@ use crate::operation::linear::{self, Widths};
 use crate::parameters::{Initial, Parameters, Slot};
 use crate::random::Stream;
 
+/// Shape and first weights of a [`Linear`] layer; names as PyTorch's.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LinearConfig {
+    /// Columns of `x`.
+    pub in_features: usize,
+    /// Columns of `y`.
+    pub out_features: usize,
+    /// Deviation of the first weights.
+    pub initializer_range: f32,
+}
+
 /// `y = x Wᵀ + b`; tensors `{name}.weight` (outputs × inputs) and `{name}.bias`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Linear {
@@ -16,19 +27,14 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// Adds its tensors: weights normal with `deviation`, bias 0.
-    pub fn new(
-        parameters: &mut Parameters,
-        name: &str,
-        widths: Widths,
-        deviation: f32,
-        stream: Stream,
-    ) -> Self {
-        let Widths { inputs, outputs } = widths;
+    /// Adds its tensors: weights normal, bias 0.
+    pub fn new(parameters: &mut Parameters, name: &str, config: LinearConfig, stream: Stream) -> Self {
+        let LinearConfig { in_features: inputs, out_features: outputs, initializer_range } = config;
         let shape = [outputs, inputs];
-        let weight = parameters.add(format!("{name}.weight"), &shape, Initial::Normal(deviation), stream);
+        let normal = Initial::Normal(initializer_range);
+        let weight = parameters.add(format!("{name}.weight"), &shape, normal, stream);
         let bias = parameters.add(format!("{name}.bias"), &[outputs], Initial::Constant(0.0), stream);
-        Self { weight, bias, widths }
+        Self { weight, bias, widths: Widths { inputs, outputs } }
     }
 
     /// `y` (resized to rows × outputs) from `x` (rows × inputs).

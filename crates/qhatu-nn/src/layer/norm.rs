@@ -1,8 +1,17 @@
-//! [`crate::operation::layer_norm`] with its parameters.
+//! [`crate::operation::layer_norm`] (Ba et al., 2016) with its parameters.
 
 use crate::operation::layer_norm::{self, Moments};
 use crate::parameters::{Initial, Parameters, Slot};
 use crate::random::Stream;
+
+/// Shape of a [`LayerNorm`]; names as in published `config.json` files.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LayerNormConfig {
+    /// Columns.
+    pub hidden_size: usize,
+    /// ε, added to the variance.
+    pub layer_norm_eps: f32,
+}
 
 /// Layer norm; tensors `{name}.weight` (gain, 1 at first) and `{name}.bias` (0 at first).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,7 +34,8 @@ pub struct LayerNormSaved {
 
 impl LayerNorm {
     /// Adds its tensors.
-    pub fn new(parameters: &mut Parameters, name: &str, width: usize, epsilon: f32) -> Self {
+    pub fn new(parameters: &mut Parameters, name: &str, config: LayerNormConfig) -> Self {
+        let LayerNormConfig { hidden_size: width, layer_norm_eps: epsilon } = config;
         let mut add = |part: &str, number: f32| {
             parameters.add(format!("{name}.{part}"), &[width], Initial::Constant(number), Stream::new(0))
         };

@@ -1,9 +1,22 @@
-//! [`crate::operation::recurrent`] with its parameters.
+//! [`crate::operation::recurrent`] (GRU: Cho et al., 2014; LSTM: Hochreiter & Schmidhuber, 1997) with its parameters.
 
 use crate::operation::linear::Widths;
 use crate::operation::recurrent::{self, Cell, Saved, Steps, Weights};
 use crate::parameters::{Initial, Parameters, Slot};
 use crate::random::Stream;
+
+/// Shape and first weights of a [`Recurrent`] layer; names as PyTorch's.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RecurrentConfig {
+    /// Which cell.
+    pub cell: Cell,
+    /// Columns of the input.
+    pub input_size: usize,
+    /// Columns of the state.
+    pub hidden_size: usize,
+    /// Deviation of the first weights.
+    pub initializer_range: f32,
+}
 
 /// A GRU or LSTM of one layer; tensors `{name}.weight_ih`, `{name}.weight_hh`, `{name}.bias_ih` and
 /// `{name}.bias_hh`, as PyTorch names and lays them out.
@@ -18,27 +31,22 @@ pub struct Recurrent {
 }
 
 impl Recurrent {
-    /// Adds its tensors: weights normal with `deviation`, biases 0.
-    pub fn new(
-        parameters: &mut Parameters,
-        name: &str,
-        cell: Cell,
-        widths: Widths,
-        (deviation, stream): (f32, Stream),
-    ) -> Self {
-        let rows = cell.gates() * widths.outputs;
+    /// Adds its tensors: weights normal, biases 0.
+    pub fn new(parameters: &mut Parameters, name: &str, config: RecurrentConfig, stream: Stream) -> Self {
+        let RecurrentConfig { cell, input_size: inputs, hidden_size: outputs, initializer_range } = config;
+        let rows = cell.gates() * outputs;
         let mut add = |part: &str, shape: &[usize], initial| {
             parameters.add(format!("{name}.{part}"), shape, initial, stream)
         };
-        let normal = Initial::Normal(deviation);
+        let normal = Initial::Normal(initializer_range);
         let zero = Initial::Constant(0.0);
         let weights = Weights {
-            input: add("weight_ih", &[rows, widths.inputs], normal),
-            hidden: add("weight_hh", &[rows, widths.outputs], normal),
+            input: add("weight_ih", &[rows, inputs], normal),
+            hidden: add("weight_hh", &[rows, outputs], normal),
             input_bias: add("bias_ih", &[rows], zero),
             hidden_bias: add("bias_hh", &[rows], zero),
         };
-        Self { cell, widths, weights }
+        Self { cell, widths: Widths { inputs, outputs }, weights }
     }
 
     /// `y` (resized), the state behind each token, from `x`; rows in the order of the pack.

@@ -17,6 +17,11 @@ pub struct Dropout {
 }
 
 impl Dropout {
+    /// Dropout while training; nothing without random numbers, or of a rate of 0.
+    pub fn of(rate: f32, training: Option<Stream>) -> Option<Self> {
+        training.filter(|_| rate > 0.0).map(|stream| Self { rate, stream })
+    }
+
     /// Drops in place: `x` in the forward pass, its gradient in the backward pass.
     pub fn apply(self, values: &mut [f32]) {
         if self.rate > 0.0 {

@@ -1,5 +1,5 @@
-//! Embedding: row `id` of a table for each id. Forward gathers, backward adds each row's gradient where
-//! it came from.
+//! Embedding (Bengio et al., JMLR 2003): row `id` of a table for each id. Forward gathers,
+//! backward adds each row's gradient where it came from.
 
 /// Row `i` of `out` becomes row `ids[i]` of `table`.
 ///

@@ -55,9 +55,9 @@ pub(super) fn places(bert: &Bert) -> Vec<Place> {
     let table =
         |name: &str, rows: usize, slot| whole(format!("embeddings.{name}.weight"), &[rows, width], slot);
     let mut places = vec![
-        table("word_embeddings", config.vocab_size, bert.words),
-        table("position_embeddings", config.max_position_embeddings, bert.positions),
-        table("token_type_embeddings", config.type_vocab_size, bert.types),
+        table("word_embeddings", config.vocab_size, bert.words.weight),
+        table("position_embeddings", config.max_position_embeddings, bert.positions.weight),
+        table("token_type_embeddings", config.type_vocab_size, bert.types.weight),
     ];
     places.extend(norm("embeddings.LayerNorm", &bert.norm));
     for (layer, block) in bert.blocks.iter().enumerate() {

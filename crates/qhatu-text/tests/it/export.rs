@@ -1,5 +1,5 @@
-//! What is written is, name by name and bit by bit, what `transformers` wrote of the same model. That `transformers` and
-//! PyTorch load it is checked where they are: golden/check_export.py, by `cargo xtask bench bert`.
+//! What is written is, name by name and bit by bit, what `transformers` wrote of the same model. That `transformers`
+//! loads and runs it, and finds the same numbers, is checked by tests/python/export_check.py.
 
 use std::fs;
 use std::path::Path;
