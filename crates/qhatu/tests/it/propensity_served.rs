@@ -98,16 +98,16 @@ fn a_shopper_has_the_commands_probability_and_reasons() {
     let fit = [&fit[..], &["--calibration", "platt"]].concat();
     shop.succeed(&fit);
     let by_trees = scored(&shop, LAST);
-    shop.succeed(&[&fit[..], &["--model", "logistic"]].concat());
-    let by_regression = scored(&shop, LAST);
+    shop.succeed(&[&fit[..], &["--model", "ensemble", "--epochs", "1"]].concat());
+    let by_ensemble = scored(&shop, LAST);
     shop.succeed(&["features", "--as-of", LAST]);
 
     let server = Server::start(&shop, &[CLOCK], None);
-    let answers = asked(&server, by_regression.keys());
-    hold(&answers, &by_regression, ("propensity@2", LAST));
+    let answers = asked(&server, by_ensemble.keys());
+    hold(&answers, &by_ensemble, ("propensity@2", LAST));
     hold_reasons(&shop, &server, &answers);
     let first = &answers["u0"];
-    assert_eq!((&first["days"], &first["kind"]), (&json!(7), &json!("logistic")));
+    assert_eq!((&first["days"], &first["kind"]), (&json!(7), &json!("ensemble")));
     assert_eq!(first.get("explanation"), None);
     assert!(first["threshold"].as_f64().is_some_and(|threshold| threshold > 0.0), "{first}");
 
@@ -128,7 +128,7 @@ fn a_shopper_has_the_commands_probability_and_reasons() {
     let figures = figures.as_str().unwrap();
     for line in [
         "qhatu_model_live{alias=\"champion\",version=\"propensity@1\"} 1",
-        &format!("qhatu_probabilities_total{{model_version=\"propensity@2\"}} {}", by_regression.len() + 3),
+        &format!("qhatu_probabilities_total{{model_version=\"propensity@2\"}} {}", by_ensemble.len() + 3),
     ] {
         assert!(figures.contains(line), "{line}: {figures}");
     }
@@ -221,6 +221,11 @@ fn rows_have_the_commands_probabilities_in_their_order() {
         assert_eq!(answer["model_version"], format!("propensity@{}", version + 1));
         assert_eq!((&answer["kind"], &answer["target"]), (&json!(kind), &json!("bought")));
         let expected = told(&shop, &score);
+        // A row by itself, as beside others.
+        for row in [0, 17, 399] {
+            let answer = server.post("/v1/propensity", &json!({ "rows": [rows["rows"][row]] }));
+            assert_eq!(answered(&answer), expected[row..=row], "{kind}");
+        }
         assert_eq!((expected.len(), answered(&answer)), (400, expected), "{kind}");
     }
     assert_eq!(server.post("/v1/propensity", &json!({"rows": []}))["rows"], json!([]));
@@ -285,5 +290,7 @@ fn a_model_that_reads_texts_needs_its_text_model() {
     drop(server);
     let server = Server::start(&shop, &[("QHATU__SERVE__TEXT_MODEL", &model)], None);
     let expected = told(&shop, &["searches.csv", "--dir", ".", "--text-model", &model]);
+    let one = json!({ "rows": [rows["rows"][8]] });
+    assert_eq!(answered(&server.post("/v1/propensity", &one)), expected[8..=8]);
     assert_eq!((expected.len(), answered(&server.post("/v1/propensity", &rows))), (400, expected));
 }
