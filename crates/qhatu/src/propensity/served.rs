@@ -11,7 +11,7 @@ use qhatu_text::TextEncoder;
 use qhatu_train::propensity::{Rows, Scorer, TextColumn};
 
 use super::stored::{self, MODEL};
-use super::text;
+use super::text::Reader;
 
 /// The versions of `propensity` in a shop's registry.
 pub(crate) struct ChampionSource {
@@ -26,7 +26,7 @@ impl ChampionSource {
     }
 
     /// The text model of a model that reads texts: the one that it was fitted with.
-    fn encoder(&self, scorer: &Scorer, version: &str) -> Result<Option<TextEncoder>, ServeError> {
+    fn reader(&self, scorer: &Scorer, version: &str) -> Result<Option<Reader>, ServeError> {
         let columns = scorer.texts.columns();
         if columns.is_empty() {
             return Ok(None);
@@ -40,8 +40,9 @@ impl ChampionSource {
             tracing::error!(folder = %folder.display(), %fault, "the text model cannot be read");
             unfit(format!("reads the texts of {columns}, and the configured text model cannot be read"))
         })?;
-        match text::fingerprint(&encoder) == scorer.texts.model() {
-            true => Ok(Some(encoder)),
+        let reader = Reader::new(encoder);
+        match reader.model == scorer.texts.model() {
+            true => Ok(Some(reader)),
             false => Err(unfit(format!(
                 "reads the texts of {columns} by another text model than the configured one"
             ))),
@@ -64,31 +65,31 @@ impl PropensitySource for ChampionSource {
         let version = name(&found);
         let scorer = Scorer::from_files(|file| artifact.files.get(file).map(Vec::as_slice))
             .map_err(|fault| ServeError::Model { version: version.clone(), message: fault.to_string() })?;
-        let encoder = self.encoder(&scorer, &version)?;
-        let foretold = stored::foretold(&found);
-        Ok(LoadedPropensity { version, foretold, model: Box::new(Served::new(scorer, encoder)) })
+        let reader = self.reader(&scorer, &version)?;
+        let foretold = stored::foretold(&found.new.config);
+        Ok(LoadedPropensity { version, foretold, model: Box::new(Served::new(scorer, reader)) })
     }
 }
 
 /// A model with the text model by which it reads texts, if it reads any.
 struct Served {
     scorer: Scorer,
-    encoder: Option<TextEncoder>,
+    reader: Option<Reader>,
     columns: Vec<TableColumn>,
     texts: Vec<String>,
 }
 
 impl Served {
-    fn new(scorer: Scorer, encoder: Option<TextEncoder>) -> Self {
+    fn new(scorer: Scorer, reader: Option<Reader>) -> Self {
         let column = |name: &str| TableColumn { name: name.to_owned(), texts: scorer.takes_texts(name) };
         let columns = scorer.columns().into_iter().map(column).collect();
         let texts = scorer.texts.columns().into_iter().map(str::to_owned).collect();
-        Self { scorer, encoder, columns, texts }
+        Self { scorer, reader, columns, texts }
     }
 
     fn read(&self, table: &DenseTable) -> Result<Vec<TextColumn>, PropensityFault> {
-        let Some(encoder) = &self.encoder else { return Ok(Vec::new()) };
-        Ok(text::encode(&self.texts, encoder, table, |_| ())?.0)
+        let Some(reader) = &self.reader else { return Ok(Vec::new()) };
+        Ok(reader.encode(&self.texts, table, |_| ())?.0)
     }
 }
 

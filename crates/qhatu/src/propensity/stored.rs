@@ -8,7 +8,7 @@ use qhatu_schema::Timestamp;
 use qhatu_serve::Foretold;
 use qhatu_store::write_atomic;
 use qhatu_train::propensity::{Examples, Scorer, Trained};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::gate::{self, Way};
 use crate::config::Project;
@@ -106,9 +106,8 @@ fn register(
     Ok(registry.register(MODEL, new, &files, Timestamp::now())?)
 }
 
-/// What a version foretells.
-pub(super) fn foretold(version: &ModelVersion) -> Foretold {
-    let config = &version.new.config;
+/// What a version of this configuration foretells.
+pub(super) fn foretold(config: &Value) -> Foretold {
     let target = config["target"].as_str().unwrap_or_default();
     // Versions of before say it in words alone.
     let in_words = || target.strip_prefix("a purchase within ")?.strip_suffix(" days")?.parse().ok();
@@ -145,4 +144,20 @@ pub(super) fn open(place: &Place) -> Result<Scorer, Fault> {
     };
     let artifact = registry.open(&version)?;
     Ok(Scorer::from_files(|name| artifact.files.get(name).map(Vec::as_slice))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_says_what_it_foretells() {
+        let shoppers = Foretold::Shoppers { days: 28 };
+        let target = shoppers.to_string();
+        assert_eq!(foretold(&json!({"target": target, "shoppers": 28})), shoppers);
+        assert_eq!(foretold(&json!({"target": target})), shoppers, "a version of before");
+        assert_eq!(foretold(&json!({"target": target, "shoppers": null})), Foretold::Column { target });
+        let column = Foretold::Column { target: "Revenue".to_owned() };
+        assert_eq!(foretold(&json!({"target": "Revenue"})), column);
+    }
 }

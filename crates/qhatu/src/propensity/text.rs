@@ -75,38 +75,44 @@ pub(super) fn read(columns: &[String], folder: &Path, table: &DenseTable) -> Res
     let encoder = TextEncoder::read(folder)?;
     let stage = Stage::begin("read", 0);
     let what = |texts: usize| format!("{texts} different texts of {}", columns.join(", "));
-    let (read, texts) = encode(columns, &encoder, table, |texts| stage.say(&what(texts)))?;
+    let (read, texts) = Reader::new(encoder).encode(columns, table, |texts| stage.say(&what(texts)))?;
     stage.end(&what(texts));
     Ok(read)
 }
 
-/// Columns of a table with the vectors that a text model gives their texts, and how many different texts there are, which
-/// `begun` hears before they are encoded.
-pub(super) fn encode(
-    columns: &[String],
-    encoder: &TextEncoder,
-    table: &DenseTable,
-    begun: impl FnOnce(usize),
-) -> Result<(Vec<TextColumn>, usize), TextError> {
-    let mut known = Known::default();
-    let mut coded = Vec::new();
-    for name in columns {
-        let Some(column) = table.column(name) else { continue };
-        coded.push((name.clone(), known.codes(column)));
-    }
-    begun(known.texts.len());
-    let vectors = Arc::new(TextVectors {
-        model: fingerprint(encoder),
-        width: encoder.width(),
-        values: encoder.encode(&known.texts)?,
-    });
-    let with_vectors = |(name, codes)| TextColumn { name, codes, vectors: Arc::clone(&vectors) };
-    Ok((coded.into_iter().map(with_vectors).collect(), known.texts.len()))
+/// A text model with its fingerprint, which takes all of its weights to say.
+pub(super) struct Reader {
+    encoder: TextEncoder,
+    /// As it is kept beside a model that reads texts by it.
+    pub(super) model: String,
 }
 
-/// A text model's fingerprint as it is kept beside a model that reads texts by it.
-pub(super) fn fingerprint(encoder: &TextEncoder) -> String {
-    encoder.fingerprint().iter().map(|byte| format!("{byte:02x}")).collect()
+impl Reader {
+    pub(super) fn new(encoder: TextEncoder) -> Self {
+        let model = encoder.fingerprint().iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { encoder, model }
+    }
+
+    /// Columns of a table with their texts' vectors, and how many different texts there are, which `begun` hears before they
+    /// are encoded.
+    pub(super) fn encode(
+        &self,
+        columns: &[String],
+        table: &DenseTable,
+        begun: impl FnOnce(usize),
+    ) -> Result<(Vec<TextColumn>, usize), TextError> {
+        let mut known = Known::default();
+        let mut coded = Vec::new();
+        for name in columns {
+            let Some(column) = table.column(name) else { continue };
+            coded.push((name.clone(), known.codes(column)));
+        }
+        begun(known.texts.len());
+        let (model, width) = (self.model.clone(), self.encoder.width());
+        let vectors = Arc::new(TextVectors { model, width, values: self.encoder.encode(&known.texts)? });
+        let with_vectors = |(name, codes)| TextColumn { name, codes, vectors: Arc::clone(&vectors) };
+        Ok((coded.into_iter().map(with_vectors).collect(), known.texts.len()))
+    }
 }
 
 fn check(name: &str, table: &DenseTable) -> Result<(), Fault> {
