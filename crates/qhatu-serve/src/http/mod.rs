@@ -45,7 +45,7 @@ pub(crate) struct App {
     metrics: Metrics,
     /// Threads that score and decode.
     score: Pool,
-    /// One thread that scores rows for propensity, however many, so that lists do not wait behind them.
+    /// A thread apart that scores rows for propensity, however many, so that lists do not wait behind them.
     rows: Pool,
     /// Threads that wait for the store.
     storage: Pool,
@@ -159,7 +159,7 @@ impl Server {
             guard,
             metrics,
             score: Pool::start("score", threads, config.score_queue)?,
-            rows: Pool::start("rows", 1, 64)?,
+            rows: Pool::start_apart("rows", 64)?,
             storage: Pool::start("storage", 2, 256)?,
             openapi: Bytes::from(openapi),
             draining: AtomicBool::new(false),
