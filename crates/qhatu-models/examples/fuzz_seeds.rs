@@ -22,7 +22,7 @@ use qhatu_models::{
     ease, gru4rec, item_knn, lambda_mart, own_frequency, popularity, recent_popularity, sasrec,
     text_neighbours, vmis_knn, vstan,
 };
-use qhatu_schema::{Department, EventKind, ItemId, ItemIdx, UserIdx};
+use qhatu_schema::{Department, EventKind, ItemId, ItemIdx};
 
 const DAY: i64 = 86_400_000;
 
@@ -123,10 +123,6 @@ impl FoldNow for Numbers {
 impl FoldPast for Numbers {
     fn columns(&self, _: &[String]) -> Result<Vec<FoldColumn>, ModelError> {
         Ok(vec![FoldColumn { name: "number".to_owned(), definition: "{}".to_owned() }])
-    }
-
-    fn journeys(&self, _: &[UserIdx]) -> Result<Vec<Journey>, ModelError> {
-        Ok(Vec::new())
     }
 
     fn replay(

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{ModelError, misfit};
 use crate::interactions::{Interactions, Sequence};
-use crate::recommender::{self, Barred, History, Reason, Recommender, Scored, top_k};
+use crate::recommender::{self, Barred, History, Reason, Recommender, Scored, own_reason, top_k};
 
 /// The name in settings and files.
 pub const NAME: &str = "als";
@@ -217,7 +217,9 @@ impl Recommender for Als {
             };
             let strongest = row.iter().map(share).max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
             match strongest {
-                Some((other, share)) if share > 0.0 && other == *item => bought_before(history, other),
+                Some((other, share)) if share > 0.0 && other == *item => {
+                    own_reason(history, other).unwrap_or(Reason::Mixed)
+                }
                 Some((item, share)) if share > 0.0 => Reason::SimilarTo { item },
                 _ => Reason::Popular,
             }
@@ -372,12 +374,6 @@ fn solved(system: &Cholesky, factors: &[f32], row: &Row) -> Vec<f32> {
     }
     system.solve(&mut sums);
     sums.into_iter().map(|sum| sum as f32).collect()
-}
-
-fn bought_before(history: &History, item: ItemIdx) -> Reason {
-    let own = || history.items.iter().zip(history.times).filter(|(other, _)| **other == item);
-    let last = own().map(|(_, time)| *time).max().unwrap_or(history.now);
-    Reason::BoughtBefore { times: own().count() as u32, last }
 }
 
 /// In eight sums, so that they go side by side.

@@ -14,6 +14,9 @@
 //! similarity and sales. An empty history gets what is popular lately; data too short for a window
 //! get a fixed blend.
 //!
+//! Where shoppers of the data look at products, what they looked at and did not buy since is told in the windows as it is in
+//! an answer: similarity counts it, it is a candidate, and a column says how long ago it was.
+//!
 //! # What it reaches
 //! UCI Online Retail, 28 days from 2011-11-12, NDCG@10 of seeds 1, 2, 3
 //! (`examples/online_retail_blend.rs`; one run of the test window, after everything was chosen on the
@@ -50,14 +53,14 @@ use qhatu_schema::ItemIdx;
 use serde::{Deserialize, Serialize};
 
 use self::block_trees::BlockTrees;
-use self::features::{COLUMNS, Candidates, ITEM_COLUMNS, Items};
+use self::features::{Candidates, ITEM_COLUMNS, Items, Retrieval};
 use self::training::TrainingRows;
 use self::trees::{TreeArrays, Trees, TreesConfig};
 use crate::ease::{self, Ease};
 use crate::error::{ModelError, misfit};
 use crate::interactions::Interactions;
 use crate::recent_popularity::{self, RecentPopularity};
-use crate::recommender::{self, History, Reason, Recommender, Scored};
+use crate::recommender::{self, History, Reason, Recommender, Scored, own_reason};
 
 /// The name in settings and files.
 pub const NAME: &str = "blend";
@@ -100,6 +103,10 @@ impl Default for Config {
 }
 
 impl Config {
+    fn retrieval(&self, looks: bool) -> Retrieval {
+        Retrieval { similar: self.retrieve, looks }
+    }
+
     fn check(&self) -> Result<(), ModelError> {
         if self.horizon_days.is_finite() && self.horizon_days > 0.0 {
             return Ok(());
@@ -120,6 +127,7 @@ pub struct Blend {
     items: Items,
     ease: Ease,
     recent: RecentPopularity,
+    retrieval: Retrieval,
     /// Absent where the data were too short to learn from.
     trees: Option<Trees>,
     /// The same trees as requests ask them.
@@ -139,6 +147,7 @@ impl Blend {
         drop(rows);
         Ok(Self {
             config: config.clone(),
+            retrieval: config.retrieval(!interactions.looked.is_empty()),
             items: Items::fit(interactions, config.offered),
             ease: Ease::fit(interactions, &config.ease)?,
             recent: RecentPopularity::fit(interactions, &config.recent_popularity),
@@ -153,9 +162,10 @@ impl Blend {
     /// Where the file does not hold it, or its parts are of different catalogues or columns.
     pub fn load(file: &TensorFile) -> Result<Self, ModelError> {
         let config: Config = recommender::config(NAME, file)?;
-        if file.settings.get(COLUMNS_KEY) != Some(&COLUMNS.join(" ")) {
-            return Err(misfit(NAME, "its ranker was fitted on other columns"));
-        }
+        let named = file.settings.get(COLUMNS_KEY);
+        let of_names = |retrieval: &Retrieval| named == Some(&retrieval.columns().join(" "));
+        let retrieval = [false, true].map(|looks| config.retrieval(looks)).into_iter().find(of_names);
+        let retrieval = retrieval.ok_or_else(|| misfit(NAME, "its ranker was fitted on other columns"))?;
         let ease = Ease::load(&recommender::part(file, ease::NAME))?;
         let recent = RecentPopularity::load(&recommender::part(file, recent_popularity::NAME))?;
         let columns = file.f32("items")?;
@@ -168,9 +178,9 @@ impl Blend {
         }
         let (columns, _) = columns.as_chunks();
         let items = Items::from_columns(columns.to_vec(), config.offered);
-        let trees = load_trees(file)?;
+        let trees = load_trees(file, retrieval.width())?;
         let ranker = trees.as_ref().map(BlockTrees::new);
-        Ok(Self { items, ease, recent, trees, ranker, config })
+        Ok(Self { items, ease, recent, retrieval, trees, ranker, config })
     }
 
     /// Whether the ranker was learned; otherwise the data were too short and the blend is fixed.
@@ -186,7 +196,7 @@ impl Blend {
                 chances.iter_mut().for_each(|chance| *chance = 1.0 / (1.0 + (-*chance).exp()));
                 chances
             }
-            None => candidates.rows.chunks_exact(COLUMNS.len()).map(untrained).collect(),
+            None => candidates.rows.chunks_exact(self.retrieval.width()).map(untrained).collect(),
         }
     }
 }
@@ -212,7 +222,7 @@ impl Recommender for Blend {
             return self.recent.score(history, scores);
         }
         self.ease.score(history, scores);
-        let candidates = self.items.candidates(history, scores, self.config.retrieve);
+        let candidates = self.items.candidates(history, scores, self.retrieval);
         let probabilities = self.rank(&candidates);
         // Behind the last candidate: what was not worth a row, by similarity and sales.
         let floor = probabilities.iter().copied().fold(1.0, f32::min);
@@ -234,24 +244,18 @@ impl Recommender for Blend {
     }
 
     fn because_each(&self, history: &History, items: &[ItemIdx]) -> Vec<Reason> {
-        let mut own = vec![(0, i64::MIN); items.len()];
-        for (bought, time) in history.known(self.catalogue_size()) {
-            if let Some(place) = items.iter().position(|&item| item == bought) {
-                own[place] = (own[place].0 + 1, own[place].1.max(time));
-            }
-        }
-        let similar = self.ease.because_each(history, items);
-        let reason = |((times, last), (similar, &item)): ((u32, i64), (Reason, &ItemIdx))| match similar {
-            _ if times > 0 => Reason::BoughtBefore { times, last },
-            Reason::SimilarTo { .. } => similar,
-            _ => self.recent.because(history, item),
+        let similar = self.ease.because_each(history, items).into_iter();
+        let reason = |(similar, &item)| match (own_reason(history, item), similar) {
+            (Some(own), _) => own,
+            (None, Reason::SimilarTo { .. }) => similar,
+            (None, _) => self.recent.because(history, item),
         };
-        own.into_iter().zip(similar.into_iter().zip(items)).map(reason).collect()
+        similar.zip(items).map(reason).collect()
     }
 
     fn save(&self) -> TensorFile {
         let mut file = recommender::new_file(NAME, &self.config);
-        file.settings.insert(COLUMNS_KEY.to_owned(), COLUMNS.join(" "));
+        file.settings.insert(COLUMNS_KEY.to_owned(), self.retrieval.columns().join(" "));
         recommender::put_part(&mut file, ease::NAME, self.ease.save());
         recommender::put_part(&mut file, recent_popularity::NAME, self.recent.save());
         let columns = self.items.columns();
@@ -274,11 +278,11 @@ fn put_trees(file: &mut TensorFile, trees: Option<&Trees>) {
     file.put_u32("trees.left", &[arrays.left.len()], arrays.left);
 }
 
-fn load_trees(file: &TensorFile) -> Result<Option<Trees>, ModelError> {
+fn load_trees(file: &TensorFile, width: usize) -> Result<Option<Trees>, ModelError> {
     let base = file.f32("trees.base")?.first().copied();
     let arrays = TreeArrays {
         base: base.unwrap_or_default(),
-        width: COLUMNS.len(),
+        width,
         roots: file.u32("trees.roots")?.to_vec(),
         features: file.u32("trees.features")?.to_vec(),
         thresholds: file.f32("trees.thresholds")?.to_vec(),
@@ -292,11 +296,14 @@ fn load_trees(file: &TensorFile) -> Result<Option<Trees>, ModelError> {
 mod tests {
     use std::sync::Arc;
 
-    use qhatu_schema::ItemId;
+    use qhatu_nn::Stream;
+    use qhatu_schema::{EventKind, ItemId, UserIdx};
 
     use super::training::tests::shop;
     use super::*;
-    use crate::interactions::{Purchase, Vocabulary};
+    use crate::evidence::Looked;
+    use crate::interactions::{Purchase, Sequence, Vocabulary};
+    use crate::journey::{Deed, Journey};
 
     const DAY: i64 = 86_400_000;
 
@@ -309,6 +316,67 @@ mod tests {
         let model = Blend::fit(&shop(40), &config(), seed).expect("a small shop");
         assert!(model.is_learned());
         model
+    }
+
+    /// Forty shoppers who buy one thing a day, drawn anew each time, and looked at it six days before.
+    fn shop_with_looks() -> Interactions {
+        const ITEMS: usize = 60;
+        let wanted = |user: u32, day: i64| {
+            let draw = Stream::new(9).child(u64::from(user)).below((day + 10) as u64, ITEMS);
+            ItemIdx(1 + draw as u32)
+        };
+        let names = (1..=ITEMS).map(|item| ItemId::new(format!("i{item}")).expect("not empty"));
+        let (mut lines, mut journeys) = (Vec::new(), Vec::new());
+        for user in 0..40_u32 {
+            let mut deeds = Vec::new();
+            for day in 0..46_i64 {
+                let (item, order) = (wanted(user, day), user * 1000 + day as u32);
+                let look = Deed { time: (day - 6) * DAY, item, order, kind: EventKind::View };
+                let bought = Deed { time: day * DAY, kind: EventKind::Purchase, ..look };
+                deeds.push(look);
+                if day < 40 {
+                    deeds.push(bought);
+                    lines.push(Purchase { time: bought.time, user, order, item });
+                }
+            }
+            deeds.sort_by_key(|deed| deed.time);
+            journeys.push(Journey { user: Some(UserIdx(user)), deeds });
+        }
+        let data = Interactions::from_purchases(Arc::new(Vocabulary::new(names)), &lines, 40 * DAY);
+        data.with_looked(Arc::new(Looked::new(Arc::new(journeys))))
+    }
+
+    #[test]
+    fn what_was_looked_at_is_learned_from_as_it_is_told() {
+        let data = shop_with_looks();
+        let model = Blend::fit(&data, &config(), 1).expect("a small shop");
+        let blind = data.clone().with_looked(Arc::default());
+        let blind = Blend::fit(&blind, &config(), 1).expect("a small shop");
+        assert!(model.retrieval.looks && !blind.retrieval.looks);
+        // Of the five best items, those that lie in the looks of the days before.
+        let found = |model: &Blend| {
+            let of = |sequence: &Sequence| {
+                let bought = sequence.items.iter().copied().zip(sequence.times.iter().copied());
+                let evidence = data.looked.evidence(sequence.user, bought, 40 * DAY);
+                let list = model.recommend(&evidence.history(40 * DAY), 5, &|_| false);
+                let seen: Vec<_> = evidence.history(40 * DAY).known_seen(60).map(|look| look.0).collect();
+                list.iter().filter(|scored| seen.contains(&scored.item)).count()
+            };
+            data.sequences.iter().map(of).sum::<usize>()
+        };
+        assert!(found(&model) > 180, "{}", found(&model));
+        assert!(found(&blind) < 100, "{}", found(&blind));
+        let loaded = Blend::load(&model.save()).expect("what was saved");
+        assert_eq!(loaded, model);
+    }
+
+    #[test]
+    fn what_was_only_looked_at_was_not_bought_before() {
+        let model = learned(1);
+        let (items, times) = ([ItemIdx(3), ItemIdx(5)], [0, 1]);
+        let history = History { only_seen: &[true, false], ..History::bought(&items, &times, 2) };
+        assert_eq!(model.because(&history, ItemIdx(3)), Reason::LookedAt { last: 0 });
+        assert_eq!(model.because(&history, ItemIdx(5)), Reason::BoughtBefore { times: 1, last: 1 });
     }
 
     const TWO: History = History::bought(&[ItemIdx(3), ItemIdx(5)], &[0, 1], 2);
@@ -326,7 +394,7 @@ mod tests {
         assert!(scores[1..].iter().all(|score| (0.0..1.0).contains(score)), "{scores:?}");
         let mut similarity = vec![0.0; 11];
         model.ease.score(&TWO, &mut similarity);
-        let candidates = model.items.candidates(&TWO, &similarity, 1).items;
+        let candidates = model.items.candidates(&TWO, &similarity, model.retrieval).items;
         let (ranked, rest): (Vec<_>, Vec<_>) =
             (1..=10).map(ItemIdx).partition(|item| candidates.contains(item));
         let score = |item: &ItemIdx| scores[item.row()];

@@ -2,8 +2,9 @@
 //! function for the server and for what is learned of its answers.
 
 use std::hash::Hash;
+use std::sync::Arc;
 
-use qhatu_schema::{EventKind, ItemIdx};
+use qhatu_schema::{EventKind, ItemIdx, UserIdx};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::journey::Journey;
@@ -79,6 +80,46 @@ impl Evidence {
     }
 }
 
+/// What shoppers looked at, by their numbers: of those who ever looked at anything all that they did. An item that no model has
+/// is one beyond the vocabulary, and counts among what was looked at last.
+#[derive(Debug, Clone, Default)]
+pub struct Looked {
+    journeys: Arc<Vec<Journey>>,
+    /// Where each shopper's journey stands.
+    places: FxHashMap<u32, usize>,
+}
+
+impl Looked {
+    /// Out of journeys, those of visits of nobody among them.
+    pub fn new(journeys: Arc<Vec<Journey>>) -> Self {
+        let looked = |own: &Journey| own.deeds.iter().any(|deed| deed.kind != EventKind::Purchase);
+        let place = |(place, own): (usize, &Journey)| Some((own.user.filter(|_| looked(own))?.0, place));
+        let places = journeys.iter().enumerate().filter_map(place).collect();
+        Self { journeys, places }
+    }
+
+    /// Whether nobody looked at anything, as far as that is known.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// All that a shopper did, if they ever looked at anything.
+    pub fn journey(&self, user: UserIdx) -> Option<&Journey> {
+        self.places.get(&user.0).map(|place| &self.journeys[*place])
+    }
+
+    /// What a model is told of a shopper at `now`, in milliseconds: their purchases, and what they looked at before.
+    pub fn evidence(
+        &self,
+        user: UserIdx,
+        bought: impl IntoIterator<Item = (ItemIdx, i64)>,
+        now: i64,
+    ) -> Evidence {
+        let looks = self.journey(user).map(|own| own.looks_before(now));
+        Evidence::new(bought, looks.unwrap_or_default())
+    }
+}
+
 impl Journey {
     /// What was looked at before `until`, in milliseconds, and not bought until then: see [`looks`].
     pub fn looks_before(&self, until: i64) -> Vec<(ItemIdx, i64)> {
@@ -120,6 +161,6 @@ mod tests {
         assert_eq!(evidence.only_seen, [true, false, false, true]);
         let history = evidence.history(9);
         assert_eq!(history.known_bought(9).collect::<Vec<_>>(), [(ItemIdx(1), 5), (ItemIdx(2), 5)]);
-        assert_eq!(history.known_seen(9).collect::<Vec<_>>(), [ItemIdx(3), ItemIdx(1)]);
+        assert_eq!(history.known_seen(9).collect::<Vec<_>>(), [(ItemIdx(3), 4), (ItemIdx(1), 5)]);
     }
 }

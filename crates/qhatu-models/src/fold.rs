@@ -8,7 +8,6 @@ use qhatu_schema::{ItemIdx, UserIdx};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ModelError;
-use crate::journey::Journey;
 
 /// A feature of the fold that a model was taught by.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,13 +37,6 @@ pub trait FoldPast: Debug + Send + Sync {
     /// # Errors
     /// For a name that no feature has, or that of a text.
     fn columns(&self, names: &[String]) -> Result<Vec<FoldColumn>, ModelError>;
-
-    /// All that these shoppers did with items, of each who did anything, in order of time. An item that nobody numbered has a
-    /// number beyond all others, one of its own.
-    ///
-    /// # Errors
-    /// Where the past cannot be read.
-    fn journeys(&self, users: &[UserIdx]) -> Result<Vec<Journey>, ModelError>;
 
     /// Goes through the past once, and shows, moment by moment, those who asked then with the fold as it was: what was known
     /// strictly before. Who asked is said by the place in `asked`, which may stand in any order.

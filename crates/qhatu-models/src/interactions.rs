@@ -5,6 +5,7 @@ use std::sync::Arc;
 use qhatu_schema::{Department, ItemId, ItemIdx, UserIdx};
 use rustc_hash::FxHashMap;
 
+use crate::evidence::Looked;
 use crate::fold::FoldPast;
 use crate::item_sides::ItemSides;
 use crate::journey::{Deed, Journey, Told};
@@ -112,6 +113,8 @@ pub struct Interactions {
     pub journeys: Arc<Vec<Journey>>,
     /// Where shoppers live, by their number, as far as that is known: as their records say now. Empty where no model asks.
     pub departments: Arc<Vec<Option<Department>>>,
+    /// What shoppers looked at, which a model is told of beside what they bought; what lies at or after `until` does not count.
+    pub looked: Arc<Looked>,
     /// The shop's features at every moment, for models that are told of them.
     pub fold: Option<Arc<dyn FoldPast>>,
 }
@@ -133,8 +136,8 @@ impl Interactions {
         sorted.sort_by_key(|p| (p.user, start(p), p.order, p.time, p.item));
         let by_user = sorted.chunk_by(|a, b| a.user == b.user);
         let sequences = by_user.map(|lines| sequence(lines, start)).collect();
-        let (sides, shown, departments, journeys) = Default::default();
-        Self { vocabulary, sequences, until, sides, shown, departments, journeys, fold: None }
+        let (sides, shown, departments, journeys, looked) = Default::default();
+        Self { vocabulary, sequences, until, sides, shown, departments, journeys, looked, fold: None }
     }
 
     /// The same with what is said of the items.
@@ -178,6 +181,13 @@ impl Interactions {
         self
     }
 
+    /// The same with what shoppers looked at.
+    #[must_use]
+    pub fn with_looked(mut self, looked: Arc<Looked>) -> Self {
+        self.looked = looked;
+        self
+    }
+
     /// The same with the shop's features at every moment.
     #[must_use]
     pub fn with_fold(mut self, fold: Option<Arc<dyn FoldPast>>) -> Self {
@@ -195,7 +205,7 @@ impl Interactions {
         self.vocabulary.len()
     }
 
-    /// Other sequences of the same items; journeys stay what they are, up to the same end.
+    /// Other sequences of the same items; journeys and looks stay what they are.
     #[must_use]
     pub fn of_sequences(&self, sequences: Vec<Sequence>, until: i64) -> Self {
         Self {
@@ -206,6 +216,7 @@ impl Interactions {
             shown: Arc::clone(&self.shown),
             departments: Arc::clone(&self.departments),
             journeys: Arc::clone(&self.journeys),
+            looked: Arc::clone(&self.looked),
             fold: self.fold.clone(),
         }
     }

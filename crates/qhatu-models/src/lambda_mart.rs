@@ -46,8 +46,7 @@ use self::training::Lessons;
 use crate::error::{ModelError, misfit};
 use crate::fold::FoldColumn;
 use crate::interactions::Interactions;
-use crate::own_frequency::bought_before;
-use crate::recommender::{self, Barred, History, Reason, Recommender, Scored, top_k};
+use crate::recommender::{self, Barred, History, Reason, Recommender, Scored, own_reason, top_k};
 use crate::trees::{BoostingConfig, Columns, Growth, Lesson, Objective, TreeEnsemble, fit_boosting};
 
 pub use self::rows::Rows;
@@ -274,7 +273,7 @@ impl LambdaMart {
     /// Why each item is in the list; each part is asked once for all of which it speaks.
     fn reasons(&self, history: &History, candidates: &Candidates, items: &[ItemIdx]) -> Vec<Reason> {
         let mut reasons: Vec<Reason> =
-            items.iter().map(|item| bought_before(history, *item).unwrap_or(Reason::Popular)).collect();
+            items.iter().map(|item| own_reason(history, *item).unwrap_or(Reason::Popular)).collect();
         let speaks = |(item, reason): (&ItemIdx, &Reason)| match reason {
             Reason::Popular => candidates.best_part(*item, self.parts.len()),
             _ => None,

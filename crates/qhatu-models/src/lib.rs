@@ -43,7 +43,7 @@ pub mod vstan;
 
 pub use act::Act;
 pub use error::ModelError;
-pub use evidence::{Evidence, looks};
+pub use evidence::{Evidence, Looked, looks};
 pub use fold::{FoldAsked, FoldColumn, FoldMoment, FoldNow, FoldPast};
 pub use interactions::{Interactions, Purchase, Sequence, Vocabulary};
 pub use item_sides::{ItemLabels, ItemSides, ItemVectors, category_path, price_bands};

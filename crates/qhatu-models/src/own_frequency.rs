@@ -16,7 +16,7 @@ use crate::error::{ModelError, misfit};
 use crate::interactions::Interactions;
 use crate::popularity;
 use crate::recent_popularity::{self, RecentPopularity};
-use crate::recommender::{self, History, Reason, Recommender, Scored};
+use crate::recommender::{self, History, Reason, Recommender, Scored, bought_before};
 
 /// The name in settings and files.
 pub const NAME: &str = "own_frequency";
@@ -87,7 +87,7 @@ impl Recommender for OwnFrequency {
 
     fn score(&self, history: &History, scores: &mut [f32]) {
         scores.copy_from_slice(&self.scores);
-        for (item, time) in history.known(self.catalogue_size()) {
+        for (item, time) in history.known_bought(self.catalogue_size()) {
             scores[item.row()] += recommender::faded(history.now, time, self.config.half_life_days);
         }
     }
@@ -105,11 +105,4 @@ impl Recommender for OwnFrequency {
         file.settings = recommender::new_file(NAME, &self.config).settings;
         file
     }
-}
-
-/// How often and when last the shopper bought it, if ever.
-pub(crate) fn bought_before(history: &History, item: ItemIdx) -> Option<Reason> {
-    let own = history.items.iter().zip(history.times).filter(|(other, _)| **other == item);
-    let (times, last) = own.fold((0, i64::MIN), |(times, last), (_, &time)| (times + 1, time.max(last)));
-    (times > 0).then_some(Reason::BoughtBefore { times, last })
 }

@@ -57,10 +57,11 @@ impl<'a> History<'a> {
         pairs.filter(move |(item, _)| (1..=size).contains(&item.row()))
     }
 
-    /// The items that were looked at and not bought, of those that a catalogue of `size` items knows, oldest first.
-    pub(crate) fn known_seen(&self, size: usize) -> impl Iterator<Item = ItemIdx> + '_ {
-        let seen = self.items.iter().zip(self.only_seen).filter(|(_, seen)| **seen);
-        seen.map(|(item, _)| *item).filter(move |item| (1..=size).contains(&item.row()))
+    /// Item and time of what was looked at and not bought, of the items that a catalogue of `size` items knows, oldest first.
+    pub(crate) fn known_seen(&self, size: usize) -> impl Iterator<Item = (ItemIdx, i64)> + '_ {
+        let steps = self.items.iter().copied().zip(self.times.iter().copied()).zip(self.only_seen);
+        let seen = steps.filter(|(_, seen)| **seen).map(|(step, _)| step);
+        seen.filter(move |(item, _)| (1..=size).contains(&item.row()))
     }
 
     /// The same of what was bought alone.
@@ -101,6 +102,11 @@ pub enum Reason {
         /// When last, in milliseconds.
         last: i64,
     },
+    /// The shopper looked at it, and did not buy it since.
+    LookedAt {
+        /// When last, in milliseconds.
+        last: i64,
+    },
     /// Who bought that item buys this one too.
     SimilarTo {
         /// That item.
@@ -118,6 +124,19 @@ pub enum Reason {
     },
     /// Several signs together, none by itself.
     Mixed,
+}
+
+/// How often and when last the shopper bought it, if ever.
+pub(crate) fn bought_before(history: &History, item: ItemIdx) -> Option<Reason> {
+    let own = history.known_bought(item.row()).filter(|(other, _)| *other == item);
+    let (times, last) = own.fold((0, i64::MIN), |(times, last), (_, time)| (times + 1, time.max(last)));
+    (times > 0).then_some(Reason::BoughtBefore { times, last })
+}
+
+/// The same, or when they looked at it.
+pub(crate) fn own_reason(history: &History, item: ItemIdx) -> Option<Reason> {
+    let looks = || history.known_seen(item.row()).filter(|(other, _)| *other == item).map(|(_, time)| time);
+    bought_before(history, item).or_else(|| looks().max().map(|last| Reason::LookedAt { last }))
 }
 
 /// Which items may not be in a list; asked on several threads where the catalogue is large.

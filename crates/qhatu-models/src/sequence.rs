@@ -272,7 +272,7 @@ impl<C: SequenceConfig> SequenceModel<C> {
         let latest = |(times, last): (u32, i64), (_, time)| (times + 1, last.max(time));
         let (times, last) = match history.told.filter(|_| self.settings.inputs.event_kind) {
             Some(told) => told.bought().filter(own).fold((0, i64::MIN), latest),
-            None => history.known(self.counts.len()).filter(own).fold((0, i64::MIN), latest),
+            None => history.known_bought(self.counts.len()).filter(own).fold((0, i64::MIN), latest),
         };
         if times > 0 {
             return Reason::BoughtBefore { times, last };

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use qhatu_models::{
-    FoldPast, Interactions, ItemLabels, ItemSides, ItemVectors, Journey, Purchase, Shown, Vocabulary,
+    FoldPast, Interactions, ItemLabels, ItemSides, ItemVectors, Journey, Looked, Purchase, Shown, Vocabulary,
     category_path, price_bands,
 };
 use qhatu_schema::{Department, Event, ItemId, ItemIdx, LimaDay, User, UserId};
@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::TrainError;
 use crate::fold::{FoldInputs, LakeFold};
-use crate::journeys::JourneysBuilder;
+use crate::journeys::{Journeys, JourneysBuilder};
 use crate::lists::{Lists, ListsBuilder};
 use crate::numbers::Numbers;
 
@@ -66,7 +66,10 @@ pub struct ShopData {
     pub departments: Arc<Vec<Option<Department>>>,
     /// All that shoppers and visits did, by these numbers; empty where acts are not read.
     pub journeys: Arc<Vec<Journey>>,
+    /// What shoppers looked at, by these numbers.
+    pub looked: Arc<Looked>,
     lists: Arc<Lists>,
+    looks: Arc<Journeys>,
     /// Where features are read.
     fold: Option<(Lake, FoldInputs)>,
 }
@@ -154,7 +157,7 @@ impl ShopData {
         self.fingerprint = hex(&hash.finalize());
         self.vocabulary = Arc::new(Vocabulary::new(items));
         self.sides = Arc::new(item_sides(&sides, bands));
-        self.number_lists()
+        self.numbered()
     }
 
     /// Adds where shoppers live, by their records. Records that say nothing of a buyer change nothing.
@@ -175,12 +178,13 @@ impl ShopData {
         self
     }
 
-    /// Lists by the present numbers of items and shoppers.
-    fn number_lists(mut self) -> Self {
-        if !self.lists.is_empty() {
+    /// Lists and looks by the present numbers of items and shoppers.
+    fn numbered(mut self) -> Self {
+        if !(self.lists.is_empty() && self.looks.is_empty()) {
             let numbers: FxHashMap<&UserId, u32> = self.users.iter().zip(0..).collect();
-            let shown = self.lists.numbered(&self.vocabulary, |user| numbers.get(user).copied());
-            self.shown = Arc::new(shown);
+            let number = |user: &UserId| numbers.get(user).copied();
+            self.shown = Arc::new(self.lists.numbered(&self.vocabulary, number));
+            self.looked = Arc::new(self.looks.looked(&self.vocabulary, number));
         }
         self
     }
@@ -190,7 +194,7 @@ impl ShopData {
         let end = self.purchases.partition_point(|purchase| purchase.time < until);
         let data = Interactions::from_purchases(Arc::clone(&self.vocabulary), &self.purchases[..end], until);
         let data = data.with_sides(Arc::clone(&self.sides)).with_shown(Arc::clone(&self.shown));
-        let data = data.with_fold(self.fold(&self.vocabulary));
+        let data = data.with_looked(Arc::clone(&self.looked)).with_fold(self.fold(&self.vocabulary));
         data.with_departments(Arc::clone(&self.departments)).with_journeys(Arc::clone(&self.journeys))
     }
 
@@ -242,6 +246,7 @@ struct Line {
 struct Builder {
     lines: Vec<Line>,
     lists: ListsBuilder,
+    looks: JourneysBuilder,
     /// Where acts are read.
     journeys: Option<JourneysBuilder>,
     /// Where features are read: the fingerprint of all events, for any of them may count.
@@ -255,6 +260,7 @@ impl Builder {
 
     fn add(&mut self, event: &Event) {
         self.lists.add(event);
+        self.looks.add_look(event);
         if let Some(hash) = &mut self.events {
             // Texts and numbers, which JSON always takes.
             hash.update(serde_json::to_vec(event).unwrap_or_default());
@@ -279,11 +285,19 @@ impl Builder {
         }
         let key = |line: &Line| (line.time, line.user.clone(), line.order.clone(), line.item.clone());
         self.lines.sort_by_cached_key(key);
+        if !self.looks.is_empty() {
+            self.lines.iter().for_each(|line| self.looks.add_bought(&line.user, &line.item, line.time));
+        }
+        let looks = self.looks.finish();
         let mut seen = FxHashSet::default();
         self.lines.retain(|line| seen.insert((line.user.clone(), line.order.clone(), line.item.clone())));
         let lists = self.lists.finish();
         let journeys = self.journeys.map(JourneysBuilder::finish);
         let mut hash = hash(&self.lines, &lists);
+        if !looks.is_empty() {
+            hash.update(b"looks");
+            looks.hash(&mut hash);
+        }
         if let Some(events) = self.events {
             hash.update(events.finalize());
         }
@@ -321,10 +335,12 @@ impl Builder {
             sides: Arc::default(),
             shown: Arc::default(),
             departments: Arc::default(),
+            looked: Arc::default(),
             lists: Arc::new(lists),
+            looks: Arc::new(looks),
             fold: None,
         };
-        Ok(data.number_lists())
+        Ok(data.numbered())
     }
 }
 

@@ -89,8 +89,8 @@ fn champion_lists(
         .collect();
     let mut translated = measured.task.test.clone();
     for shopper in &mut translated.shoppers {
-        let told = shopper.told.items.iter_mut();
-        shopper.items.iter_mut().chain(told).for_each(|item| *item = theirs(item));
+        let (told, evidence) = (shopper.told.items.iter_mut(), shopper.evidence.items.iter_mut());
+        shopper.items.iter_mut().chain(told).chain(evidence).for_each(|item| *item = theirs(item));
     }
     translated.train.fold = measured.task.data.fold(&vocabulary);
     let mut lists = lists("champion", &*model, &translated, measured.task.config.k)?;

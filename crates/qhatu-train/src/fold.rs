@@ -8,13 +8,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use qhatu_features::{Asking, Declarations, Reading, State, ValueType};
-use qhatu_models::{FoldAsked, FoldColumn, FoldMoment, FoldNow, FoldPast, Journey, ModelError, Vocabulary};
-use qhatu_schema::{Event, EventColumns, Item, ItemId, ItemIdx, Timestamp, UserId, UserIdx};
+use qhatu_models::{FoldAsked, FoldColumn, FoldMoment, FoldNow, FoldPast, ModelError, Vocabulary};
+use qhatu_schema::{EventColumns, Item, ItemIdx, Timestamp, UserId, UserIdx};
 use qhatu_store::{Lake, StoreError};
-use rustc_hash::FxHashMap;
 use sha2::{Digest, Sha256};
-
-use crate::journeys::JourneysBuilder;
 
 /// Stands for the features of shoppers and products.
 const ALL: &str = "all";
@@ -184,25 +181,6 @@ impl FoldPast for LakeFold {
             Ok(FoldColumn { name: feature.name.clone(), definition })
         };
         features.into_iter().map(column).collect()
-    }
-
-    fn journeys(&self, users: &[UserIdx]) -> Result<Vec<Journey>, ModelError> {
-        let wanted: FxHashMap<&str, u32> =
-            users.iter().map(|user| (self.user(Some(*user)), user.0)).collect();
-        let mut builder = JourneysBuilder::default();
-        let read = self.lake.scan(None, None, &mut |events: &[Event]| {
-            let own =
-                |event: &&Event| event.user_id.as_ref().is_some_and(|id| wanted.contains_key(id.as_str()));
-            events.iter().filter(own).for_each(|event| builder.add(event));
-            Ok(())
-        });
-        ended(read.map_err(End::Store))?;
-        let numbers = |items: &[ItemId]| {
-            let beyond = self.vocabulary.len() as u32 + 1;
-            let number = |(place, item)| self.vocabulary.idx(item).unwrap_or(ItemIdx(beyond + place));
-            (0..).zip(items).map(number).collect()
-        };
-        Ok(builder.finish().numbered(numbers, |user| wanted.get(user.as_str()).copied()))
     }
 
     fn replay(

@@ -1,11 +1,14 @@
-//! All that shoppers and visits did, out of a lake's views, clicks, carts and purchases: for models that read acts.
+//! All that shoppers and visits did, out of a lake's views, clicks, carts and purchases: for models that read acts, and of those
+//! who looked at anything for all models.
 //!
 //! An event with a user belongs to them; one with a session alone to a visit of whom nobody knows, which is somebody of its
 //! own. Only paid purchases count, and what was given back was wanted once. What of it a model is told is
 //! [`qhatu_models::Told`]'s to say, here and in the server. Memory: 24 bytes an event, 56 while it is read, and the ids
 //! once.
 
-use qhatu_models::{Deed, Journey, OrderKey};
+use std::sync::Arc;
+
+use qhatu_models::{Deed, Journey, Looked, OrderKey, Vocabulary};
 use qhatu_schema::{Event, EventKind, ItemId, ItemIdx, SessionId, UserId, UserIdx};
 use rustc_hash::FxHashSet;
 use sha2::{Digest, Sha256};
@@ -61,6 +64,25 @@ impl JourneysBuilder {
         self.lines.push(Line { who, deed });
     }
 
+    /// Adds what a known shopper showed interest in.
+    pub(crate) fn add_look(&mut self, event: &Event) {
+        if event.user_id.is_some() && event.kind != EventKind::Purchase {
+            self.add(event);
+        }
+    }
+
+    /// Adds a purchase of a shopper who looked at something, behind all looks.
+    pub(crate) fn add_bought(&mut self, user: &UserId, item: &ItemId, time: i64) {
+        let Some(who) = self.who.index.get(&Who::User(user.clone())).copied() else { return };
+        let item = ItemIdx(self.items.of(item.clone()));
+        let deed = Deed { time, item, order: 0, kind: EventKind::Purchase };
+        self.lines.push(Line { who, deed });
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
     pub(crate) fn finish(mut self) -> Journeys {
         // Stable: what happened at one time stays in its order.
         self.lines.sort_by_key(|line| (line.who, line.deed.time));
@@ -69,7 +91,7 @@ impl JourneysBuilder {
 }
 
 /// What everybody did, one behind another.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Journeys {
     who: Vec<Who>,
     items: Vec<ItemId>,
@@ -94,6 +116,10 @@ impl Journeys {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
     /// The items that are not among these, sorted.
     pub(crate) fn items_beside(&self, bought: &[ItemId]) -> Vec<ItemId> {
         let bought: FxHashSet<&ItemId> = bought.iter().collect();
@@ -101,6 +127,16 @@ impl Journeys {
             self.items.iter().filter(|item| !bought.contains(item)).cloned().collect();
         others.sort();
         others
+    }
+
+    /// By the numbers of a vocabulary and of shoppers; an item that it has not has a number beyond it, one of its own.
+    pub(crate) fn looked(&self, vocabulary: &Vocabulary, user: impl Fn(&UserId) -> Option<u32>) -> Looked {
+        let numbers = |items: &[ItemId]| {
+            let beyond = vocabulary.len() as u32 + 1;
+            let number = |(place, item)| vocabulary.idx(item).unwrap_or(ItemIdx(beyond + place));
+            (0..).zip(items).map(number).collect()
+        };
+        Looked::new(Arc::new(self.numbered(numbers, user)))
     }
 
     /// By numbers of the items, given for all at once, and of the shoppers.
@@ -127,7 +163,7 @@ impl Journeys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use qhatu_models::{Act, Vocabulary};
+    use qhatu_models::Act;
 
     fn journeys(events: &[&str]) -> Journeys {
         let mut builder = JourneysBuilder::default();

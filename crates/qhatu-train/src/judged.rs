@@ -5,13 +5,12 @@ use std::path::Path;
 
 use qhatu_eval::Lists;
 use qhatu_models::{
-    Evidence, FoldAsked, FoldNow, FoldPast, History, Journey, ModelError, Recommender, TensorFile,
-    load_model, top_k,
+    FoldAsked, FoldNow, FoldPast, History, ModelError, Recommender, TensorFile, load_model, top_k,
 };
 use qhatu_schema::{ItemIdx, UserIdx};
 use qhatu_store::write_atomic;
 use rayon::prelude::*;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 use sha2::{Digest, Sha256};
 
 use crate::config::{LEARNED, TrainConfig};
@@ -151,23 +150,11 @@ fn told_lists(
 ) -> Result<Vec<Listed>, TrainError> {
     let asked = |own: &Asked| FoldAsked { user: Some(UserIdx(own.user)), time: own.now };
     let asked: Vec<FoldAsked> = test.shoppers.iter().map(asked).collect();
-    let users: Vec<UserIdx> = test.shoppers.iter().map(|own| UserIdx(own.user)).collect();
-    let journeys: FxHashMap<u32, Journey> =
-        fold.journeys(&users)?.into_iter().filter_map(|own| Some((own.user?.0, own))).collect();
     let mut lists = vec![Listed::default(); test.shoppers.len()];
     fold.replay(model.fold_columns(), &asked, &mut |moment| {
         let of = |(place, fold): &(usize, &dyn FoldNow)| {
             let shopper = &test.shoppers[*place];
-            let looks = journeys.get(&shopper.user).map(|own| own.looks_before(shopper.now));
-            let bought = shopper.items.iter().copied().zip(shopper.times.iter().copied());
-            let evidence = Evidence::new(bought, looks.unwrap_or_default());
-            let told = shopper.history();
-            let history = History {
-                told: told.told,
-                department: told.department,
-                fold: Some(*fold),
-                ..evidence.history(shopper.now)
-            };
+            let history = History { fold: Some(*fold), ..shopper.history() };
             (*place, list(model, shopper, &history, k))
         };
         let made: Vec<(usize, Listed)> = moment.par_iter().map(of).collect();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use qhatu_eval::Case;
-use qhatu_models::{History, Interactions, Journey, Purchase, Told};
+use qhatu_models::{Evidence, History, Interactions, Journey, Purchase, Told};
 use qhatu_schema::{Department, ItemIdx, LimaDay, Timestamp, UserIdx};
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -36,8 +36,8 @@ pub struct Asked {
     pub user: u32,
     /// What they had bought, oldest first.
     pub items: Vec<ItemIdx>,
-    /// When.
-    pub times: Vec<i64>,
+    /// What they had bought and looked at.
+    pub evidence: Evidence,
     /// Where they live, where the data say so.
     pub department: Option<Department>,
     /// All that they had done, for models that read acts; empty where none does.
@@ -50,8 +50,7 @@ impl Asked {
     /// What a model is told of them.
     pub fn history(&self) -> History<'_> {
         let told = (!self.told.is_empty()).then_some(&self.told);
-        let known = History::bought(&self.items, &self.times, self.now).in_department(self.department);
-        History { told, ..known }
+        History { told, ..self.evidence.history(self.now).in_department(self.department) }
     }
 }
 
@@ -142,7 +141,8 @@ fn with_new_shoppers(
         test.cases.push(Case { history_length: 0, relevant_all: relevant.clone(), relevant_new: relevant });
         let department = test.train.department(UserIdx(user));
         let told = journeys.told_before(user, now);
-        test.shoppers.push(Asked { user, items: Vec::new(), times: Vec::new(), department, told, now });
+        let evidence = test.train.looked.evidence(UserIdx(user), [], now);
+        test.shoppers.push(Asked { user, items: Vec::new(), evidence, department, told, now });
     }
     test
 }
@@ -174,7 +174,7 @@ fn leave_one_out(data: &ShopData) -> Result<TestSet, TrainError> {
     let train = Interactions::from_purchases(Arc::clone(&data.vocabulary), &kept, data.end());
     let train = train.with_sides(Arc::clone(&data.sides)).with_departments(Arc::clone(&data.departments));
     let train = train.with_journeys(without_last(&data.journeys, &asked_at));
-    let train = train.with_fold(data.fold(&data.vocabulary));
+    let train = train.with_looked(Arc::clone(&data.looked)).with_fold(data.fold(&data.vocabulary));
     let protocol = "leave one out: the last order of each shopper with more than one".to_owned();
     let now = |user: u32| asked_at.get(&user).copied().unwrap_or(i64::MAX);
     assemble(train, &bought, (&Journeys::of(data), &now), protocol)
@@ -210,10 +210,12 @@ fn assemble(
         let relevant_new = relevant_all.iter().copied().filter(|item| !known.contains(item)).collect();
         let history_length = sequence.orders.last().map_or(0, |last| *last as usize + 1);
         cases.push(Case { history_length, relevant_all, relevant_new });
-        let (items, times) = (sequence.items.clone(), sequence.times.clone());
         let (department, now) = (train.department(sequence.user), now(user));
         let told = journeys.told_before(user, now);
-        shoppers.push(Asked { user, items, times, department, told, now });
+        let bought = sequence.items.iter().copied().zip(sequence.times.iter().copied());
+        let evidence = train.looked.evidence(sequence.user, bought, now);
+        let items = sequence.items.clone();
+        shoppers.push(Asked { user, items, evidence, department, told, now });
     }
     if cases.is_empty() {
         return Err(TrainError::NobodyToJudge { from: protocol });

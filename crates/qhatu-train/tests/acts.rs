@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use qhatu_models::sequence::Steps;
 use qhatu_models::{Act, Told, sasrec};
-use qhatu_schema::Event;
+use qhatu_schema::{Event, EventKind};
 use qhatu_train::{ShopData, Split, TestSet, TrainConfig, evaluate};
 use serde::Deserialize;
 use tempfile::TempDir;
@@ -60,6 +60,10 @@ fn shop() -> Vec<Event> {
     events
 }
 
+fn bought(events: &[Event]) -> Vec<Event> {
+    events.iter().filter(|event| event.kind == EventKind::Purchase).cloned().collect()
+}
+
 fn config(split: Split) -> TrainConfig {
     let mut sasrec = sasrec::Config {
         hidden_size: 16,
@@ -103,9 +107,37 @@ fn what_was_put_into_the_cart_is_found_where_purchases_tell_nothing() {
         let with = ndcg(&data, &config, "sasrec");
         let mut plain = config.clone();
         plain.sasrec.inputs.event_kind = false;
-        let without = ndcg(&ShopData::from_events(&events).unwrap(), &plain, "sasrec");
+        let without = ndcg(&ShopData::from_events(&bought(&events)).unwrap(), &plain, "sasrec");
         assert!(with > 0.65 && without < 0.4, "{split:?}: {with} with acts, {without} without");
+        // Told as if it had been bought, what was looked at says less.
+        let looks = ndcg(&ShopData::from_events(&events).unwrap(), &plain, "sasrec");
+        assert!(with > looks + 0.2, "{split:?}: {with} with acts, {looks} with looks");
     }
+}
+
+/// Without acts: the same looks, at their times, on items that anybody bought.
+#[test]
+fn every_model_is_told_what_was_looked_at() {
+    let data = ShopData::from_events(&shop()).unwrap();
+    assert!(data.journeys.is_empty());
+    for split in [Split::Time, Split::LeaveOneOut] {
+        let test = TestSet::new(&data, &config(split)).unwrap();
+        let mut looks = 0;
+        for own in &test.shoppers {
+            let history = own.history();
+            assert!(history.times.iter().all(|time| *time < own.now), "{split:?}");
+            let seen = history.items.iter().zip(history.only_seen).filter(|(_, seen)| **seen);
+            let bought = history.items.iter().zip(history.only_seen).filter(|(_, seen)| !**seen);
+            assert!(bought.map(|(item, _)| *item).eq(own.items.iter().copied()), "{split:?}");
+            // What lies in the cart is bought within the test.
+            let relevant: Vec<u32> = seen.map(|(item, _)| item.0).collect();
+            looks += usize::from(!relevant.is_empty());
+        }
+        assert!(looks > 80, "{split:?}: {looks} of {}", test.shoppers.len());
+    }
+    let without = ShopData::from_events(&bought(&shop())).unwrap();
+    assert!(without.looked.is_empty() && !data.looked.is_empty());
+    assert_ne!(without.fingerprint, data.fingerprint);
 }
 
 #[test]

@@ -182,11 +182,9 @@ fn what_was_known_at_a_moment_is_what_the_live_fold_knew_then() {
 fn journeys_hold_all_that_shoppers_did_with_items() {
     let shop = Shop::new(3);
     let data = shop.data();
-    let asked = [UserIdx(1), UserIdx(0)];
-    let journeys = fold(&data).journeys(&asked).unwrap();
-    assert_eq!(journeys.len(), 2);
-    for journey in journeys {
-        let user = data.users[journey.user.unwrap().row()].clone();
+    for user in [UserIdx(1), UserIdx(0)] {
+        let journey = data.looked.journey(user).unwrap();
+        let user = data.users[user.row()].clone();
         let own: Vec<&Event> =
             shop.events.iter().filter(|event| event.user_id.as_ref() == Some(&user)).collect();
         let did = journey.deeds.iter().map(|deed| (deed.time, deed.kind));
@@ -239,12 +237,17 @@ fn ndcg(data: &ShopData, config: &TrainConfig) -> f64 {
 fn what_was_looked_at_is_found_where_purchases_tell_nothing() {
     let shop = Shop::new(150);
     let data = shop.data();
+    let bought: Vec<Event> =
+        shop.events.iter().filter(|event| event.kind == EventKind::Purchase).cloned().collect();
+    let bought = ShopData::from_events(&bought).unwrap();
     for split in [Split::Time, Split::LeaveOneOut] {
         let config_with = config(split, &["looks_3d", "last_look"]);
         assert!(config_with.wants().fold);
         let with = ndcg(&data, &config_with);
-        let without = ndcg(&data, &config(split, &[]));
-        assert!(with > 0.5 && without < 0.2, "{split:?}: {with} with features, {without} without");
+        let looks = ndcg(&data, &config(split, &[]));
+        let blind = ndcg(&bought, &config(split, &[]));
+        assert!(with > 0.5 && looks > 0.5, "{split:?}: {with} with features, {looks} with looks alone");
+        assert!(blind < 0.2, "{split:?}: {blind}");
     }
 }
 

@@ -41,7 +41,7 @@ fn no_row_that_judges_is_among_those_that_teach() {
         assert!(taught + judged <= data.purchases.len(), "{split:?}");
         assert!(judged > 50 && taught > 50, "{split:?}: {taught} and {judged}");
         for shopper in &test.shoppers {
-            assert!(shopper.times.iter().all(|time| *time < shopper.now), "{split:?}");
+            assert!(shopper.evidence.times.iter().all(|time| *time < shopper.now), "{split:?}");
             let own = test.train.sequences.iter().find(|sequence| sequence.user.0 == shopper.user);
             let taught = own.map_or(&[][..], |own| &own.items);
             assert_eq!(taught, shopper.items, "{split:?}: asked with what was taught, and no more");

@@ -163,6 +163,7 @@ impl Names<'_> {
             Reason::BoughtBefore { times, last } => {
                 format!("bought {times} time(s), last {}", Timestamp::from_millis(last).lima_day())
             }
+            Reason::LookedAt { last } => format!("looked at on {}", Timestamp::from_millis(last).lima_day()),
             Reason::SimilarTo { item } => format!("like {}", self.of(item)),
             Reason::OftenBoughtAfter { item } => format!("often bought after {}", self.of(item)),
             Reason::Sequence { item } => format!("follows from {}", self.of(item)),

@@ -14,7 +14,8 @@ use crate::DAY_MS;
 use crate::interactions::Interactions;
 use crate::recommender::{History, top_k};
 
-/// The columns of a row, in their order. A stored ranker names them and refuses others.
+/// The columns of a row, in their order. A stored ranker names them and refuses others. Where shoppers of the data looked at
+/// products, [`LOOKS`] stands behind them.
 pub(super) const COLUMNS: [&str; 18] = [
     "own_count",
     "own_decayed_14_days",
@@ -36,6 +37,9 @@ pub(super) const COLUMNS: [&str; 18] = [
     "user_baskets",
 ];
 
+/// How many days ago the shopper looked at the item last, if they did not buy it since.
+pub(super) const LOOKS: &str = "own_days_since_look";
+
 pub(super) const ITEM_COLUMNS: usize = 7;
 /// Most of a shopper's own items that are candidates, so that the largest buyer costs no more time.
 const MOST_OWN: usize = 300;
@@ -49,10 +53,31 @@ pub(super) struct Items {
     offered: Vec<ItemIdx>,
 }
 
-/// The items worth ranking for one shopper, with one row of [`COLUMNS`] each.
+/// The items worth ranking for one shopper, with one row of columns each.
 pub(super) struct Candidates {
     pub(super) items: Vec<ItemIdx>,
     pub(super) rows: Vec<f32>,
+}
+
+/// What candidates are looked for by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Retrieval {
+    /// How many similar items are candidates.
+    pub(super) similar: usize,
+    /// Whether what was looked at has a column.
+    pub(super) looks: bool,
+}
+
+impl Retrieval {
+    /// The names of a row's columns.
+    pub(super) fn columns(self) -> Vec<&'static str> {
+        COLUMNS.into_iter().chain(self.looks.then_some(LOOKS)).collect()
+    }
+
+    /// How many there are.
+    pub(super) fn width(self) -> usize {
+        COLUMNS.len() + usize::from(self.looks)
+    }
 }
 
 impl Items {
@@ -98,23 +123,30 @@ impl Items {
         self.columns[item.row()][1]
     }
 
-    /// The candidates of a shopper: what they bought (of very many items those bought most and last),
-    /// the `retrieve` items of highest similarity, and what is offered to everybody; in the order of
-    /// their indices. `similarity` has a score per item.
-    pub(super) fn candidates(&self, history: &History, similarity: &[f32], retrieve: usize) -> Candidates {
+    /// The candidates of a shopper: what they bought (of very many items those bought most and last), what they looked at, the
+    /// items of highest similarity, and what is offered to everybody; in the order of their indices. `similarity` has a
+    /// score per item.
+    pub(super) fn candidates(
+        &self,
+        history: &History,
+        similarity: &[f32],
+        retrieval: Retrieval,
+    ) -> Candidates {
         let shopper = Shopper::new(history, self.columns.len() - 1);
-        let similar = top_k(similarity, retrieve, |item| similarity[item.row()] <= 0.0);
+        let similar = top_k(similarity, retrieval.similar, |item| similarity[item.row()] <= 0.0);
         let mut items: Vec<ItemIdx> = similar.iter().map(|scored| scored.item).collect();
         items.extend(shopper.dearest(MOST_OWN));
+        items.extend(shopper.looks.keys());
         items.extend(&self.offered);
         items.sort_unstable();
         items.dedup();
-        let mut rows = Vec::with_capacity(items.len() * COLUMNS.len());
+        let mut rows = Vec::with_capacity(items.len() * retrieval.width());
         for &item in &items {
             rows.extend(shopper.own_columns(item));
             rows.push(similarity[item.row()]);
             rows.extend(self.columns[item.row()]);
             rows.extend(shopper.columns);
+            rows.extend(retrieval.looks.then(|| shopper.days_since_look(item)));
         }
         Candidates { items, rows }
     }
@@ -181,6 +213,8 @@ struct Shopper {
     now: i64,
     baskets: u32,
     own: FxHashMap<ItemIdx, Own>,
+    /// When they looked at an item last that they did not buy since.
+    looks: FxHashMap<ItemIdx, i64>,
     columns: [f32; 3],
 }
 
@@ -188,7 +222,7 @@ impl Shopper {
     fn new(history: &History, catalogue_size: usize) -> Self {
         let mut own: FxHashMap<ItemIdx, Own> = FxHashMap::default();
         let (mut lines, mut baskets, mut latest) = (0, 0, i64::MIN);
-        for (item, time) in history.known(catalogue_size) {
+        for (item, time) in history.known_bought(catalogue_size) {
             if lines == 0 || time != latest {
                 baskets += 1;
             }
@@ -209,7 +243,8 @@ impl Shopper {
             0 => [f32::NAN, f32::NAN, 0.0],
             _ => [lines as f32 / baskets as f32, days(latest, history.now), baskets as f32],
         };
-        Self { now: history.now, baskets, own, columns }
+        let looks = history.known_seen(catalogue_size).collect();
+        Self { now: history.now, baskets, own, looks, columns }
     }
 
     /// The `most` items of highest count at the longest half-life.
@@ -218,6 +253,10 @@ impl Shopper {
             self.own.iter().map(|(&item, own)| (own.decayed[2], item)).collect();
         own.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         own.into_iter().take(most).map(|(_, item)| item)
+    }
+
+    fn days_since_look(&self, item: ItemIdx) -> f32 {
+        self.looks.get(&item).map_or(f32::NAN, |time| days(*time, self.now))
     }
 
     fn own_columns(&self, item: ItemIdx) -> [f32; 7] {
@@ -238,6 +277,10 @@ mod tests {
     use super::*;
 
     const DAY: i64 = DAY_MS as i64;
+
+    fn retrieval(similar: usize) -> Retrieval {
+        Retrieval { similar, looks: false }
+    }
 
     fn close(got: &[f32], want: &[f32]) {
         assert_eq!(got.len(), want.len());
@@ -277,7 +320,7 @@ mod tests {
         let items = Items::from_columns(columns, 1);
         let history = History::bought(&[ItemIdx(2)], &[0], DAY);
         let similarity = [f32::NEG_INFINITY, 0.0, 0.1, 0.9, 0.8, 0.0, 0.0];
-        let candidates = items.candidates(&history, &similarity, 2);
+        let candidates = items.candidates(&history, &similarity, retrieval(2));
         assert_eq!(candidates.items, [2, 3, 4, 6].map(ItemIdx));
         assert_eq!(candidates.rows.len(), 4 * COLUMNS.len());
         let own: Vec<f32> = candidates.rows.chunks(COLUMNS.len()).map(|row| row[0]).collect();
@@ -292,7 +335,7 @@ mod tests {
         let times: Vec<i64> = (0..1000).map(|day| day * DAY).collect();
         let items = Items::from_columns(vec![[0.0; ITEM_COLUMNS]; 1001], 1);
         let history = History::bought(&bought, &times, 1000 * DAY);
-        let candidates = items.candidates(&history, &[0.0; 1001], 10);
+        let candidates = items.candidates(&history, &[0.0; 1001], retrieval(10));
         assert_eq!(candidates.items, bought[1000 - MOST_OWN..]);
     }
 

@@ -10,18 +10,19 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::Config;
-use super::features::{COLUMNS, Items};
+use super::features::{Items, Retrieval};
 use super::trees::Rows;
 use crate::ModelError;
 use crate::ease::Ease;
 use crate::interactions::{Interactions, Sequence};
-use crate::recommender::{History, Recommender};
+use crate::recommender::Recommender;
 
-/// Rows of [`COLUMNS`] with a label each.
-#[derive(Debug, Default)]
+/// Rows with a label each.
+#[derive(Debug)]
 pub(super) struct TrainingRows {
     values: Vec<f32>,
     labels: Vec<bool>,
+    retrieval: Retrieval,
 }
 
 impl TrainingRows {
@@ -30,7 +31,8 @@ impl TrainingRows {
     /// # Errors
     /// What fitting the similarity gives.
     pub(super) fn gather(interactions: &Interactions, config: &Config) -> Result<Self, ModelError> {
-        let mut rows = Self::default();
+        let retrieval = config.retrieval(!interactions.looked.is_empty());
+        let mut rows = Self { values: Vec::new(), labels: Vec::new(), retrieval };
         let first = interactions.sequences.iter().filter_map(|sequence| sequence.times.first()).min();
         let Some(&first) = first else { return Ok(rows) };
         let horizon = (config.horizon_days * crate::DAY_MS) as i64;
@@ -52,7 +54,7 @@ impl TrainingRows {
     }
 
     pub(super) fn rows(&self) -> Rows<'_> {
-        Rows { values: &self.values, labels: &self.labels, width: COLUMNS.len() }
+        Rows { values: &self.values, labels: &self.labels, width: self.retrieval.width() }
     }
 
     fn add_window(
@@ -66,22 +68,23 @@ impl TrainingRows {
         let ease = Ease::fit(&past, &config.ease)?;
         let shopper = |scores: &mut Vec<f32>, sequence: &Sequence| {
             let (known, bought) = cut(sequence, &window);
-            if known == 0 || bought.is_empty() {
-                return Self::default();
+            let own = sequence.items.iter().copied().zip(sequence.times.iter().copied()).take(known);
+            let evidence = all.looked.evidence(sequence.user, own, window.start);
+            if evidence.items.is_empty() || bought.is_empty() {
+                return (Vec::new(), Vec::new());
             }
-            let (items_known, times) = (&sequence.items[..known], &sequence.times[..known]);
-            let history = History::bought(items_known, times, window.start);
+            let history = evidence.history(window.start);
             ease.score(&history, scores);
-            let candidates = items.candidates(&history, scores, config.retrieve);
-            let labels =
-                candidates.items.iter().map(|item| sequence.items[bought.clone()].contains(item)).collect();
-            Self { values: candidates.rows, labels }
+            let candidates = items.candidates(&history, scores, self.retrieval);
+            let bought = &sequence.items[bought];
+            (candidates.rows, candidates.items.iter().map(|item| bought.contains(item)).collect())
         };
         let scores = || vec![0.0; all.items() + 1];
-        let shoppers: Vec<Self> = all.sequences.par_iter().map_init(scores, shopper).collect();
-        for rows in shoppers {
-            self.values.extend(rows.values);
-            self.labels.extend(rows.labels);
+        let shoppers: Vec<(Vec<f32>, Vec<bool>)> =
+            all.sequences.par_iter().map_init(scores, shopper).collect();
+        for (values, labels) in shoppers {
+            self.values.extend(values);
+            self.labels.extend(labels);
         }
         Ok(())
     }
@@ -103,6 +106,7 @@ pub(super) mod tests {
     use qhatu_schema::{ItemId, ItemIdx};
 
     use super::*;
+    use crate::recommender::History;
     use crate::{Purchase, Vocabulary};
 
     const DAY: i64 = 86_400_000;
@@ -139,7 +143,7 @@ pub(super) mod tests {
             let history = History::bought(&known.items, &known.times, window.start);
             let mut scores = vec![0.0; 11];
             ease.score(&history, &mut scores);
-            let candidates = items.candidates(&history, &scores, config().retrieve);
+            let candidates = items.candidates(&history, &scores, config().retrieval(false));
             labels.extend(candidates.items.iter().map(|item| all.items[known.items.len()..].contains(item)));
             values.extend(candidates.rows);
         }

@@ -173,7 +173,7 @@ impl Candidates {
             Some(shown) => shown.clone_into(&mut found),
             None => {
                 found.extend(shopper.latest(MOST_OWN));
-                found.extend(history.known_seen(items.len()));
+                found.extend(history.known_seen(items.len()).map(|(item, _)| item));
             }
         }
         found.sort_unstable();

@@ -1,21 +1,18 @@
 //! The shop's features in the rows: which are read, when each order asks, and what they were then.
 
 use qhatu_nn::Stream;
-use qhatu_schema::{EventKind, UserIdx};
-use rustc_hash::FxHashMap;
+use qhatu_schema::EventKind;
 
 use super::training::{Answered, Question};
 use super::{ALL, Config, NAME};
 use crate::error::ModelError;
+use crate::evidence::Looked;
 use crate::fold::{FoldAsked, FoldColumn, FoldPast};
 use crate::interactions::Interactions;
 use crate::journey::Journey;
 
 /// After so long without an event what led to an order is over, as a session of GA4 is.
 const VISIT_PAUSE_MS: i64 = 30 * 60_000;
-
-/// What shoppers did, by their numbers.
-pub(super) type Looked = FxHashMap<u32, Journey>;
 
 /// What the fold tells beside the data: its columns, and what they were.
 pub(super) struct Fold<'a> {
@@ -39,27 +36,17 @@ impl<'a> Fold<'a> {
         Ok(Self { columns, past, seed })
     }
 
-    /// What these shoppers did; absent where features are not told.
-    pub(super) fn looked(&self, users: impl Iterator<Item = u32>) -> Result<Option<Looked>, ModelError> {
-        let Some(past) = self.past else { return Ok(None) };
-        let mut users: Vec<UserIdx> = users.map(UserIdx).collect();
-        users.sort_unstable();
-        users.dedup();
-        let journeys = past.journeys(&users)?;
-        Ok(Some(journeys.into_iter().filter_map(|own| Some((own.user?.0, own))).collect()))
-    }
-
     /// Lets each order ask at one of the moments of the visit that ended with it, each as likely, not before `start`: the server
     /// too is asked all along a visit, and what lies in the cart at its end says little of what to show at its beginning.
-    pub(super) fn draw(&self, questions: &mut [Question], start: i64, looked: Option<&Looked>) {
+    pub(super) fn draw(&self, questions: &mut [Question], start: i64, looked: &Looked) {
         let stream = Stream::new(self.seed);
         for question in questions.iter_mut() {
-            let user = question.sequence.user.0;
-            let Some(journey) = looked.and_then(|looked| looked.get(&user)) else { continue };
+            let user = question.sequence.user;
+            let Some(journey) = looked.journey(user) else { continue };
             let mut moments = visit(journey, question.time());
             moments.retain(|time| *time >= start);
             let place =
-                stream.child(u64::from(user)).below(question.order.start as u64, moments.len().max(1));
+                stream.child(u64::from(user.0)).below(question.order.start as u64, moments.len().max(1));
             question.asked = moments.get(place).copied().unwrap_or(question.asked);
         }
         questions.sort_by_key(|question| (question.asked, question.sequence.user.0));
@@ -111,7 +98,7 @@ fn visit(journey: &Journey, order: i64) -> Vec<i64> {
 mod tests {
     use std::sync::Arc;
 
-    use qhatu_schema::{ItemId, ItemIdx};
+    use qhatu_schema::{ItemId, ItemIdx, UserIdx};
 
     use super::*;
     use crate::evidence::Evidence;
@@ -142,7 +129,21 @@ mod tests {
             }
         }
         let vocabulary = Arc::new(Vocabulary::new(names));
-        Interactions::from_purchases(vocabulary, &lines, 20 * DAY).with_fold(Some(Arc::new(Looks)))
+        let data = Interactions::from_purchases(vocabulary, &lines, 20 * DAY);
+        data.with_looked(Arc::new(looked())).with_fold(Some(Arc::new(Looks)))
+    }
+
+    /// What they did.
+    fn looked() -> Looked {
+        let journey = |user: u32| {
+            let day = |day: i64| {
+                let item = ItemIdx(wanted(user, day));
+                let deed = |kind, time| Deed { time, item, order: day as u32, kind };
+                [deed(EventKind::View, day * DAY - 30 * MINUTE), deed(EventKind::Purchase, day * DAY)]
+            };
+            Journey { user: Some(UserIdx(user)), deeds: (0..20).flat_map(day).collect() }
+        };
+        Looked::new(Arc::new((0..40).map(journey).collect()))
     }
 
     /// Says which item was looked at within the hour before.
@@ -166,18 +167,6 @@ mod tests {
         fn columns(&self, names: &[String]) -> Result<Vec<FoldColumn>, ModelError> {
             assert_eq!(names, [ALL]);
             Ok(vec![FoldColumn { name: "looked_at".to_owned(), definition: "{}".to_owned() }])
-        }
-
-        fn journeys(&self, users: &[UserIdx]) -> Result<Vec<Journey>, ModelError> {
-            let deeds = |user: &UserIdx| {
-                let day = |day: i64| {
-                    let item = ItemIdx(wanted(user.0, day));
-                    let deed = |kind, time| Deed { time, item, order: day as u32, kind };
-                    [deed(EventKind::View, day * DAY - 30 * MINUTE), deed(EventKind::Purchase, day * DAY)]
-                };
-                Journey { user: Some(*user), deeds: (0..20).flat_map(day).collect() }
-            };
-            Ok(users.iter().map(deeds).collect())
         }
 
         fn replay(
@@ -238,8 +227,13 @@ mod tests {
         assert_eq!(strongest.0, "fold.looked_at");
         let loaded = LambdaMart::load(&model.save()).expect("what was saved");
         assert_eq!((loaded.fold_columns(), found(&loaded, true)), (model.fold_columns(), 40));
-        let without = fit(&shop(), &Config { features: Vec::new(), ..config() }).expect("sound settings");
-        assert!(without.fold_columns().is_empty() && found(&without, true) < 10);
+        let silent = Config { features: Vec::new(), ..config() };
+        let without = fit(&shop(), &silent).expect("sound settings");
+        // What is a candidate though no part proposes it was looked at.
+        assert!(without.fold_columns().is_empty());
+        assert!((20..40).contains(&found(&without, true)), "{}", found(&without, true));
+        let blind = fit(&shop().with_looked(Arc::default()), &silent).expect("sound settings");
+        assert!(found(&blind, true) < 10);
     }
 
     #[test]
@@ -248,8 +242,7 @@ mod tests {
         config.most_questions = 300;
         let fold = Fold::new(&data, &config, 5).expect("sound settings");
         let mut questions = super::super::training::questions(&data, 10 * DAY, 300);
-        let looked = fold.looked(0..40).expect("journeys");
-        fold.draw(&mut questions, 10 * DAY, looked.as_ref());
+        fold.draw(&mut questions, 10 * DAY, &data.looked);
         let early = questions.iter().filter(|own| own.asked < own.time()).count();
         assert!((100..200).contains(&early), "{early} of {}", questions.len());
         assert!(questions.iter().all(|own| [0, 30 * MINUTE].contains(&(own.time() - own.asked))));

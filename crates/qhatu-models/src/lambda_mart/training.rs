@@ -13,10 +13,10 @@ use rustc_hash::FxHashMap;
 
 use super::Config;
 use super::columns::{Candidates, Items, Part, columns, width};
-use super::fold::{Fold, Looked};
+use super::fold::Fold;
 use crate::DAY_MS;
 use crate::error::ModelError;
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, Looked};
 use crate::interactions::{Interactions, Sequence};
 use crate::journey::Journey;
 use crate::position_bias::{Impression, PositionBias};
@@ -78,18 +78,17 @@ struct Asking<'a> {
     retrieve: usize,
     /// Whether a part reads acts.
     acts: bool,
-    /// What shoppers did as the fold knows it, for what they looked at; absent where features are not told.
-    looked: Option<Looked>,
+    looked: &'a Looked,
+    /// Whether what a visit did is told: by features, or by looks.
+    visits: bool,
 }
 
 impl Asking<'_> {
-    /// What is told of a shopper: so many of their purchases, and what they looked at, where the fold knows it.
+    /// What is told of a shopper: so many of their purchases, and what they looked at.
     fn evidence(&self, (user, now): (UserIdx, i64), sequence: Option<&Sequence>, known: usize) -> Evidence {
         let bought =
             sequence.into_iter().flat_map(|own| own.items.iter().copied().zip(own.times.iter().copied()));
-        let journey = self.looked.as_ref().and_then(|looked| looked.get(&user.0));
-        let looks = journey.map(|journey| journey.looks_before(now));
-        Evidence::new(bought.take(known), looks.unwrap_or_default())
+        self.looked.evidence(user, bought.take(known), now)
     }
 }
 
@@ -160,7 +159,7 @@ impl<'a> Lists<'a> {
 
     fn answered(&self, shown: &Shown, data: &Interactions, asking: &Asking) -> Option<Answered> {
         // What a visit of nobody did before it was shown a list is not known here, and is in the server.
-        if shown.user.is_none() && (asking.acts || asking.looked.is_some()) {
+        if shown.user.is_none() && (asking.acts || asking.visits) {
             return None;
         }
         let sequence =
@@ -213,11 +212,10 @@ impl Lessons {
                 question.journey = lists.journeys.get(&question.sequence.user.0).copied();
             }
         }
-        let shown_to = lists.shown.iter().filter_map(|shown| shown.user);
-        let looked = fold.looked(questions.iter().map(|own| own.sequence.user.0).chain(shown_to))?;
-        fold.draw(&mut questions, start, looked.as_ref());
+        fold.draw(&mut questions, start, &data.looked);
         let (items, retrieve) = (Items::fit(data, config), config.retrieve);
-        let asking = Asking { parts: &parts, items, retrieve, acts, looked };
+        let (looked, visits) = (&*data.looked, !fold.columns.is_empty() || !data.looked.is_empty());
+        let asking = Asking { parts: &parts, items, retrieve, acts, looked, visits };
         let answered = questions.par_iter().filter_map(|question| question.answered(&asking));
         let clicked = lists.shown.par_iter().filter_map(|shown| lists.answered(shown, data, &asking));
         let mut answered: Vec<Answered> = answered.collect();

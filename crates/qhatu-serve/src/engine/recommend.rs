@@ -489,7 +489,7 @@ fn because(context: &Context, model: &LiveModel, reason: Reason, number: ItemNo)
         _ => own().or_else(viewed).unwrap_or(Why::Mixed),
     };
     match reason {
-        Reason::BoughtBefore { .. } => own().or_else(viewed).unwrap_or(Why::Mixed),
+        Reason::BoughtBefore { .. } | Reason::LookedAt { .. } => own().or_else(viewed).unwrap_or(Why::Mixed),
         Reason::SimilarTo { item: other } => on(other, Why::Similar),
         Reason::OftenBoughtAfter { item: other } => on(other, Why::After),
         Reason::Sequence { item: other } => on(other, Why::Sequence),
