@@ -24,6 +24,13 @@ pub enum Recipe {
     OneHot,
 }
 
+impl Recipe {
+    /// Whether it takes texts; the others take numbers.
+    pub fn takes_texts(self) -> bool {
+        matches!(self, Self::Label | Self::OneHot)
+    }
+}
+
 /// What cannot be prepared.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PreparationError {
@@ -150,6 +157,11 @@ impl Preparation {
             }
         }
         names
+    }
+
+    /// Whether it takes a column of the table as texts, for each of [`Preparation::columns`].
+    pub fn takes_texts(&self, name: &str) -> bool {
+        self.columns.iter().any(|column| column.name == name && column.recipe.takes_texts())
     }
 
     /// For each of [`Preparation::names`] the table's column that it comes from.

@@ -64,7 +64,16 @@ impl State {
 
     /// The features of every entity of a kind at `now`, by key: everything that was applied.
     pub fn table(&self, entity: Entity, now: Timestamp) -> DenseTable {
-        let keys = self.keys(entity, now);
+        self.table_of(entity, &self.keys(entity, now), now)
+    }
+
+    /// The row of one entity in that table; `None` where nothing is known of it. A pair has none.
+    pub fn table_row(&self, entity: Entity, key: &str, now: Timestamp) -> Option<DenseTable> {
+        let known = !self.parts(entity, key, "", now.lima_day()).is_empty();
+        known.then(|| self.table_of(entity, &[[key, ""]], now))
+    }
+
+    fn table_of(&self, entity: Entity, keys: &[[&str; 2]], now: Timestamp) -> DenseTable {
         let mut columns = Vec::new();
         for (place, name) in entity.key_columns().iter().enumerate() {
             let texts = keys.iter().map(|key| key[place]).collect();
@@ -72,7 +81,7 @@ impl State {
         }
         let plan = &self.plans[entity as usize];
         let mut out = Out::with_rows(plan, keys.len());
-        for [key, other] in &keys {
+        for [key, other] in keys {
             let parts = self.parts(entity, key, other, now.lima_day());
             out.push(plan, &parts, now.lima_day());
             if entity == Entity::Item {

@@ -37,6 +37,19 @@ pub enum Kind {
     Ensemble,
 }
 
+impl Kind {
+    /// Its name in configurations.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Boosting => "boosting",
+            Self::Forest => "forest",
+            Self::Logistic => "logistic",
+            Self::Attention => "attention",
+            Self::Ensemble => "ensemble",
+        }
+    }
+}
+
 /// How each kind is fitted.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -21,7 +21,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let documents: Arc<dyn Documents> = Arc::new(MemoryDocuments::default());
     let log: Arc<dyn EventLog> = Arc::new(MemoryLog::default());
     log.append(&shop.events)?;
-    let parts = Parts { log, documents, declarations: Arc::default(), models: Box::new(shop.models()) };
+    let parts = Parts {
+        log,
+        documents,
+        declarations: Arc::default(),
+        models: Box::new(shop.models()),
+        propensity: None,
+    };
     let engine = Engine::open(parts, config.clone())?;
     engine.wait()?;
     engine.put_items(&shop.items)?;

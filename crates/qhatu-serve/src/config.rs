@@ -127,6 +127,8 @@ pub struct ServeConfig {
     pub aliases: Vec<String>,
     /// Seconds between looks at the registry; 0 looks only when told to (`POST /v1/models/reload`).
     pub reload_seconds: u64,
+    /// The folder of the text model by which a propensity model reads texts, relative to the project.
+    pub text_model: Option<PathBuf>,
     /// Days for which served answers can be fetched again; 0 keeps them for good.
     pub keep_answers_days: u32,
     /// What "now" is.
@@ -155,6 +157,7 @@ impl Default for ServeConfig {
             score_queue: 512,
             aliases: vec!["champion".to_owned(), "challenger".to_owned()],
             reload_seconds: 1,
+            text_model: None,
             keep_answers_days: 90,
             clock: Clock::System,
             popularity_half_life_days: 7.0,

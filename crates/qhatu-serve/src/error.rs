@@ -112,6 +112,49 @@ pub enum ServeError {
         /// What does not fit.
         message: String,
     },
+    /// A model reads texts, and the text model that it was fitted with is not at hand.
+    #[error("model {version} {message}")]
+    TextModel {
+        /// Which version.
+        version: String,
+        /// What it reads, and what is at hand.
+        message: String,
+    },
+    /// No propensity model is champion.
+    #[error("there is no propensity model that passed the gate yet")]
+    NoPropensity,
+    /// Nobody has looked yet whether there is one.
+    #[error("not ready: {what} is being loaded")]
+    Loading {
+        /// What is loaded.
+        what: &'static str,
+    },
+    /// The version that should answer cannot be loaded, and none of before is live.
+    #[error("model {version} cannot be loaded; the server's log says why")]
+    Unloadable {
+        /// Which version.
+        version: String,
+    },
+    /// The champion foretells something else than was asked.
+    #[error("model {version} foretells {foretold:?}, not {asked}")]
+    OtherPropensity {
+        /// Which version.
+        version: String,
+        /// What it foretells.
+        foretold: String,
+        /// What was asked.
+        asked: &'static str,
+    },
+    /// The shop's features are not those that a model was fitted on.
+    #[error(
+        "model {version} takes the feature {feature:?}, which the shop does not have, or has as something else"
+    )]
+    Outdated {
+        /// Which version.
+        version: String,
+        /// The feature.
+        feature: String,
+    },
 }
 
 impl ServeError {
@@ -137,8 +180,15 @@ impl ServeError {
             | Self::Panicked { .. }
             | Self::Snapshot { .. } => ErrorKind::Internal,
             // The server's own state, not a caller's share of it, so 503 and not 429.
-            Self::Busy { .. } | Self::Stopped | Self::NotReady { .. } => ErrorKind::Unavailable,
-            Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::Busy { .. }
+            | Self::Stopped
+            | Self::NotReady { .. }
+            | Self::Loading { .. }
+            | Self::Unloadable { .. } => ErrorKind::Unavailable,
+            Self::NotFound { .. } | Self::NoPropensity => ErrorKind::NotFound,
+            Self::TextModel { .. } | Self::OtherPropensity { .. } | Self::Outdated { .. } => {
+                ErrorKind::Conflict
+            }
             Self::Append(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Registry(error) => error.kind(),
@@ -150,7 +200,20 @@ impl ServeError {
     pub fn hint(&self) -> Option<&str> {
         match self {
             Self::Argument { hint, .. } => hint.as_deref(),
-            Self::Busy { .. } => Some("try again after the seconds of Retry-After"),
+            Self::Busy { .. } | Self::Loading { .. } => Some("try again after the seconds of Retry-After"),
+            Self::TextModel { .. } => Some(
+                "set serve.text_model to the folder of the text model that it was fitted with, and start again",
+            ),
+            Self::NoPropensity => {
+                Some("`qhatu propensity fit --dir SHOP` makes one; the server finds it by itself")
+            }
+            Self::OtherPropensity { .. } => Some(
+                "GET /v1/users/{user_id}/propensity asks a model of `propensity fit --shoppers N`, POST /v1/propensity one \
+                 of `propensity fit TABLE`",
+            ),
+            Self::Outdated { .. } => {
+                Some("`qhatu propensity fit --shoppers N --dir SHOP` fits one on what there is")
+            }
             Self::NotReady { .. } => Some("wait until /readyz answers 200"),
             _ => None,
         }

@@ -1,9 +1,10 @@
 //! Answers over HTTP: events in, recommendations out, the console.
 //!
 //! [`Engine`] knows everything and no HTTP: it folds the event log into live state, holds the live
-//! models and makes lists. The `http` module puts it on the wire. Connections are carried by tokio's
-//! threads; scoring runs on a fixed pool with a bounded queue, writes to the store on another one, so
-//! that neither can hold up the other; a model is loaded by a thread of its own.
+//! models, makes lists and says who will buy. The `http` module puts it on the wire. Connections are carried
+//! by tokio's threads; scoring runs on a fixed pool with a bounded queue, writes to the store on another one,
+//! rows that a request brings on a third, so that none can hold up another; a model is loaded by a thread of
+//! its own.
 
 mod config;
 mod engine;
@@ -18,8 +19,9 @@ use std::sync::Arc;
 
 pub use config::{Clock, Placement, Secret, ServeConfig, Source};
 pub use engine::{
-    Answer, AnswerItem, Engine, FALLBACK, Filter, Inputs, LoadedModel, ModelSource, Parts, Price, Readiness,
-    ReasonView, Reloaded, Request, Sentence,
+    Answer, AnswerItem, Because, Engine, FALLBACK, Filter, Foretold, Inputs, LoadedModel, LoadedPropensity,
+    ModelSource, Parts, Price, PropensityFault, PropensityModel, PropensitySource, Readiness, ReasonView,
+    Reloaded, Request, Sentence, TableColumn,
 };
 pub use error::ServeError;
 pub use registry::RegistrySource;

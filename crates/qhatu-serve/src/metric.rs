@@ -20,6 +20,7 @@ pub(crate) struct Metrics {
     requests: IntCounterVec,
     events: IntCounterVec,
     recommendations: IntCounterVec,
+    probabilities: IntCounterVec,
     model: GaugeVec,
     ready: IntGauge,
     items: IntGauge,
@@ -66,6 +67,11 @@ impl Metrics {
                 "Lists served.",
                 &["placement", "model_version"],
             )?,
+            probabilities: counters(
+                "qhatu_probabilities_total",
+                "Probabilities told by propensity models.",
+                &["model_version"],
+            )?,
             ready: gauge("qhatu_ready", "1 when requests are answered.")?,
             items: gauge("qhatu_items", "Items of the catalogue.")?,
             users: gauge("qhatu_users", "Shoppers with a history.")?,
@@ -101,6 +107,12 @@ impl Metrics {
             .inc();
     }
 
+    /// Counts probabilities that a propensity model told.
+    pub(crate) fn told(&self, model_version: &str, count: usize) {
+        let counter = self.probabilities.with_label_values(&[model_version]);
+        counter.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+
     /// All figures in Prometheus' text format.
     pub(crate) fn text(&self, engine: &Engine) -> Result<Vec<u8>, prometheus::Error> {
         let readiness = engine.readiness();
@@ -112,10 +124,14 @@ impl Metrics {
         self.answers_waiting.set(whole(waiting));
         self.answers_lost.set(i64::try_from(lost).unwrap_or(i64::MAX));
         self.model.reset();
-        for live in engine.live_models().models {
+        let live = engine.live_models();
+        for live in live.models {
             if let Some(version) = live.version {
                 self.model.with_label_values(&[live.alias, version]).set(1.0);
             }
+        }
+        if let Some(live) = live.propensity {
+            self.model.with_label_values(&[live.alias, &live.version]).set(1.0);
         }
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;

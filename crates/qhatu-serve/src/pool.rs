@@ -22,6 +22,20 @@ pub(crate) struct Pool {
 impl Pool {
     /// Starts `threads` threads behind a queue of at most `waiting` jobs.
     pub(crate) fn start(name: &'static str, threads: usize, waiting: usize) -> Result<Self, ServeError> {
+        Self::with(name, threads, waiting, work)
+    }
+
+    /// Starts one thread that does by itself what its tasks would spread over all cores, so that those stay free for others.
+    pub(crate) fn start_apart(name: &'static str, waiting: usize) -> Result<Self, ServeError> {
+        Self::with(name, 1, waiting, work_apart)
+    }
+
+    fn with(
+        name: &'static str,
+        threads: usize,
+        waiting: usize,
+        work: fn(&Mutex<Receiver<Job>>),
+    ) -> Result<Self, ServeError> {
         let (queue, jobs) = sync_channel::<Job>(waiting);
         let jobs = Arc::new(Mutex::new(jobs));
         for number in 0..threads.max(1) {
@@ -69,6 +83,15 @@ fn work(jobs: &Mutex<Receiver<Job>>) {
     }
 }
 
+/// Parallel work of a thread goes to the pool that the thread belongs to: here to one that is this thread alone.
+fn work_apart(jobs: &Mutex<Receiver<Job>>) {
+    let alone = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build();
+    if let Err(error) = &alone {
+        tracing::warn!(%error, "a thread cannot be kept apart: its tasks take all cores");
+    }
+    work(jobs);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,6 +107,22 @@ mod tests {
             let lost = pool.run(|| panic!("on purpose")).await;
             assert!(matches!(lost, Err(ServeError::Panicked { .. })));
             assert_eq!(pool.run(|| 7).await.unwrap(), 7);
+        });
+    }
+
+    #[test]
+    fn a_task_of_a_thread_apart_stays_on_it() {
+        use rayon::prelude::*;
+        let pool = Pool::start_apart("test", 4).unwrap();
+        let on = || {
+            let name = |_: i32| thread::current().name().unwrap_or_default().to_owned();
+            let names: Vec<String> = (0..1000).into_par_iter().map(name).collect();
+            (rayon::current_num_threads(), names.iter().all(|name| name == "test-0"))
+        };
+        block_on(async {
+            assert_eq!(pool.run(on).await.unwrap(), (1, true));
+            assert!(pool.run(|| panic!("on purpose")).await.is_err());
+            assert_eq!(pool.run(on).await.unwrap(), (1, true));
         });
     }
 

@@ -17,9 +17,10 @@ use qhatu_models::{
     Act, Barred, Deed, History, Interactions, Journey, Purchase, Reason, Recommender, Scored, Told,
     Vocabulary, sasrec,
 };
-use qhatu_schema::{Department, Event, EventKind, ItemId, ItemIdx};
+use qhatu_schema::{DenseColumn, DenseTable, Department, Event, EventKind, ItemId, ItemIdx};
 use qhatu_serve::{
-    Clock, Engine, LoadedModel, ModelSource, Parts, Secret, ServeConfig, ServeError, router, serve,
+    Because, Clock, Engine, Foretold, LoadedModel, LoadedPropensity, ModelSource, Parts, PropensityFault,
+    PropensityModel, PropensitySource, Secret, ServeConfig, ServeError, TableColumn, router, serve,
 };
 use qhatu_store::{Documents, EventLog, MemoryDocuments, MemoryLog, StoreError};
 use serde_json::{Value, json};
@@ -45,7 +46,13 @@ fn parts() -> (Parts, Arc<dyn Documents>, tiny::TinyShop) {
     let log: Arc<dyn EventLog> = Arc::new(MemoryLog::default());
     log.append(&shop.events).unwrap();
     let models = Box::new(shop.models());
-    let parts = Parts { log, documents: Arc::clone(&documents), declarations: Arc::default(), models };
+    let parts = Parts {
+        log,
+        documents: Arc::clone(&documents),
+        declarations: Arc::default(),
+        models,
+        propensity: None,
+    };
     (parts, documents, shop)
 }
 
@@ -491,7 +498,7 @@ fn every_route_of_the_description_under_v1_asks_for_the_key() {
             }
         }
     }
-    assert_eq!(guarded, 21, "a new route must be counted here");
+    assert_eq!(guarded, 23, "a new route must be counted here");
 }
 
 #[test]
@@ -580,6 +587,99 @@ fn a_model_is_swapped_and_a_damaged_one_leaves_the_earlier_in_place() {
     }
 }
 
+/// Says a tenth for each order of a shopper.
+struct Tenths([TableColumn; 1]);
+
+impl PropensityModel for Tenths {
+    fn kind(&self) -> &'static str {
+        "tenths"
+    }
+    fn columns(&self) -> &[TableColumn] {
+        &self.0
+    }
+    fn threshold(&self) -> f64 {
+        0.5
+    }
+    fn probabilities(&self, table: &DenseTable) -> Result<Vec<f64>, PropensityFault> {
+        let Some(DenseColumn::Float(orders)) = table.column(&self.0[0].name) else {
+            return Err("no orders".into());
+        };
+        Ok(orders.iter().map(|orders| (orders / 10.0).min(1.0)).collect())
+    }
+    fn because(&self, table: &DenseTable) -> Result<Because, PropensityFault> {
+        let columns = vec![(self.0[0].name.clone(), self.probabilities(table)?[0])];
+        Ok(Because { expected: 0.0, columns })
+    }
+}
+
+/// The versions that the test tells it to: 7 takes a feature that the shop does not have, 13 is damaged, and the first load
+/// waits until the test lets it go on.
+struct Foretelling {
+    version: Arc<AtomicU32>,
+    gate: Mutex<mpsc::Receiver<()>>,
+}
+
+impl PropensitySource for Foretelling {
+    fn current(&self, alias: &str) -> Result<Option<String>, ServeError> {
+        let version = self.version.load(Ordering::Relaxed);
+        Ok((alias == "champion" && version > 0).then(|| format!("tenths@{version}")))
+    }
+    fn load(&self, alias: &str) -> Result<LoadedPropensity, ServeError> {
+        let _ = self.gate.lock().unwrap().recv();
+        let version = self.current(alias)?.unwrap();
+        let name = if version == "tenths@7" { "user_luck" } else { "user_orders" };
+        if version == "tenths@13" {
+            return Err(ServeError::Model { version, message: "damaged".to_owned() });
+        }
+        let model = Box::new(Tenths([TableColumn { name: name.to_owned(), texts: false }]));
+        Ok(LoadedPropensity { version, foretold: Foretold::Shoppers { days: 28 }, model })
+    }
+}
+
+#[test]
+fn lists_do_not_wait_for_a_propensity_model_and_a_damaged_one_leaves_the_earlier_in_place() {
+    let (parts, documents, _) = parts();
+    let version = Arc::new(AtomicU32::new(1));
+    let (go, gate) = mpsc::channel();
+    let source = Foretelling { version: Arc::clone(&version), gate: Mutex::new(gate) };
+    let engine = Engine::open(Parts { propensity: Some(Box::new(source)), ..parts }, config()).unwrap();
+    let shop = Shop { router: router(Arc::clone(&engine), config()).unwrap(), engine, documents };
+    while !shop.engine.readiness().ready {
+        std::thread::yield_now();
+    }
+    let ask = || shop.json("GET", "/v1/users/cliente-03/propensity?explain=true", None);
+    let (status, fault) = ask();
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(fault["message"], "not ready: the propensity model is being loaded");
+    assert_eq!(shop.list("user_id=cliente-03").len(), 10);
+    drop(go);
+    shop.engine.wait().unwrap();
+    let (status, told) = ask();
+    let orders = shop.get("/v1/features/user?key=cliente-03")["user_orders"].as_f64().unwrap();
+    assert_eq!((status, told["probability"].as_f64().unwrap()), (StatusCode::OK, orders / 10.0), "{told}");
+    assert_eq!((&told["yes"], &told["days"]), (&json!(orders >= 5.0), &json!(28)), "{told}");
+    let why = json!({"expected": 0.0, "columns": [{"column": "user_orders", "adds": orders / 10.0}]});
+    assert_eq!(told["explanation"], why);
+
+    let at = |next: u32| {
+        version.store(next, Ordering::Relaxed);
+        let reload = shop.post("/v1/models/reload", Value::Null);
+        assert_eq!(reload["propensity"]["fault"].is_string(), next == 13, "{reload}");
+        ask()
+    };
+    for (next, expected) in [(2, "tenths@2"), (13, "tenths@2"), (3, "tenths@3")] {
+        assert_eq!(at(next).1["model_version"], expected);
+    }
+    let (status, fault) = at(7);
+    assert_eq!((status, &fault["code"]), (StatusCode::CONFLICT, &json!("conflict")), "{fault}");
+    assert!(fault["message"].as_str().unwrap().contains("takes the feature \"user_luck\""), "{fault}");
+    assert_eq!(at(0).0, StatusCode::NOT_FOUND);
+    let (status, fault) = at(13);
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{fault}");
+    assert!(fault["message"].as_str().unwrap().contains("tenths@13 cannot be loaded"), "{fault}");
+    assert_eq!(shop.get("/readyz")["ready"], true, "lists are answered all the same");
+}
+
 /// 50 shoppers of Lima bought the first item, 50 of Cusco the second, and everybody the third before.
 struct ByDepartment;
 
@@ -612,7 +712,7 @@ fn a_list_follows_the_department_of_the_record_or_of_the_request() {
     let started = |log: Arc<dyn EventLog>, documents: &Arc<dyn Documents>| {
         let (models, documents) = (Box::new(ByDepartment), Arc::clone(documents));
         let declarations = Arc::default();
-        let parts = Parts { log, documents: Arc::clone(&documents), declarations, models };
+        let parts = Parts { log, documents: Arc::clone(&documents), declarations, models, propensity: None };
         let engine = Engine::open(parts, config()).unwrap();
         engine.wait().unwrap();
         Shop { router: router(Arc::clone(&engine), config()).unwrap(), engine, documents }

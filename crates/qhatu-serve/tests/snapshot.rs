@@ -78,7 +78,7 @@ fn open(log: Arc<dyn EventLog>, folder: Option<&Path>, config: ServeConfig, feat
     let documents = Arc::new(MemoryDocuments::default());
     qhatu_store::Catalogue::new(Arc::<MemoryDocuments>::clone(&documents)).upsert_items(&shop.items).unwrap();
     let declarations = Arc::new(Declarations::from_toml(features).unwrap());
-    let parts = Parts { log, documents, declarations, models: Box::new(shop.models()) };
+    let parts = Parts { log, documents, declarations, models: Box::new(shop.models()), propensity: None };
     let engine = match folder {
         Some(folder) => Engine::open_from_snapshot(parts, config, folder),
         None => Engine::open(parts, config),

@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 
 use qhatu_features::{CatalogueEntry, Declarations};
-use qhatu_registry::Registry;
-use qhatu_store::open_documents;
 use serde::Serialize;
 
 use crate::config::Project;
 use crate::fault::Fault;
-use crate::shop::{say, say_json};
+use crate::shop::{registry, say, say_json};
 
 /// A version's figures of this prefix say how much each feature matters to it: `importance.user_views`.
 const IMPORTANCE: &str = "importance.";
@@ -59,13 +57,11 @@ fn say_entry(listed: &Listed) {
 
 /// By feature, then by model version.
 fn importances(project: &Project) -> Result<BTreeMap<String, BTreeMap<String, f64>>, Fault> {
-    let paths = project.paths();
     let mut all: BTreeMap<String, BTreeMap<String, f64>> = BTreeMap::new();
-    if !paths.metadata_dir().exists() {
+    if !project.paths().metadata_dir().exists() {
         return Ok(all);
     }
-    let registry = Registry::new(open_documents(&paths.metadata_dir())?, paths.artifacts_dir());
-    for version in registry.versions(&project.config.registry.model)? {
+    for version in registry(project)?.versions(&project.config.registry.model)? {
         let label = format!("{}@{}", version.model, version.version);
         for (name, figure) in &version.new.metrics {
             if let Some(feature) = name.strip_prefix(IMPORTANCE) {

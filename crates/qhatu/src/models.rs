@@ -4,12 +4,11 @@ use std::path::PathBuf;
 
 use qhatu_registry::{Evidence, Manifest, ModelVersion, Registry};
 use qhatu_schema::Timestamp;
-use qhatu_store::open_documents;
 use serde_json::{Value, json};
 
 use crate::config::Project;
 use crate::fault::Fault;
-use crate::shop::{say, say_json};
+use crate::shop::{registry, say, say_json};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -47,8 +46,7 @@ enum Command {
 
 pub(crate) fn run(args: &Args) -> Result<(), Fault> {
     let project = Project::open(&args.dir)?;
-    let paths = project.paths();
-    let registry = Registry::new(open_documents(&paths.metadata_dir())?, paths.artifacts_dir());
+    let registry = registry(&project)?;
     let shelf = Shelf { registry, project, json: args.json };
     match &args.command {
         Command::List => shelf.list(),

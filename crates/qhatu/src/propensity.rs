@@ -4,10 +4,13 @@ mod explain;
 mod fit;
 mod gate;
 mod score;
+mod served;
 mod stored;
 mod text;
 
 use crate::fault::Fault;
+
+pub(crate) use served::ChampionSource;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use qhatu_serve::{Engine, Parts, RegistrySource, ServeConfig, asked_to_end, serve};
 
 use crate::fault::Fault;
+use crate::propensity::ChampionSource;
 use crate::shop::{Shop, say};
 
 #[derive(Debug, clap::Args)]
@@ -27,6 +28,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Fault> {
     config.port = args.port.unwrap_or(config.port);
     config.address = args.address.unwrap_or(config.address);
     config.key_file = config.key_file.map(|file| args.dir.join(file));
+    config.text_model = config.text_model.map(|folder| args.dir.join(folder));
     run_server(&shop, config, |address| say(format!("listening on http://{address}/")))
 }
 
@@ -43,6 +45,7 @@ pub(crate) fn run_server(
         documents: shop.documents.clone(),
         declarations,
         models: Box::new(source),
+        propensity: Some(Box::new(ChampionSource::new(shop.registry(), config.text_model.clone()))),
     };
     let engine = Engine::open_from_snapshot(parts, config.clone(), &shop.paths.state_dir())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -180,6 +180,12 @@ impl Shop {
     }
 }
 
+/// The registry of a project alone, which needs no event log, so that a server may be running.
+pub(crate) fn registry(project: &Project) -> Result<Registry, Fault> {
+    let paths = project.paths();
+    Ok(Registry::new(open_documents(&paths.metadata_dir())?, paths.artifacts_dir()))
+}
+
 /// The currency that is there most often; of several the first by its letters.
 fn most_frequent(currencies: impl Iterator<Item = Currency>) -> Option<Currency> {
     let mut counts: BTreeMap<Currency, usize> = BTreeMap::new();

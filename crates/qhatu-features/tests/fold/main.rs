@@ -230,9 +230,14 @@ proptest! {
             prop_assert_eq!(table.rows(), keys.len());
             for (row, [key, other]) in keys.into_iter().enumerate() {
                 for (name, expected) in state.pair_row(entity, key, other, now) {
-                    prop_assert_eq!(cell(table.column(&name).unwrap(), row), expected, "{}", name);
+                    prop_assert_eq!(cell(table.column(&name).unwrap(), row), expected.clone(), "{}", name);
+                    if other.is_empty() {
+                        let own = state.table_row(entity, key, now).unwrap();
+                        prop_assert_eq!((own.rows(), cell(own.column(&name).unwrap(), 0)), (1, expected), "{}", name);
+                    }
                 }
             }
+            prop_assert!(state.table_row(entity, "nobody", now).is_none());
         }
     }
 

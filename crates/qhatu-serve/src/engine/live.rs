@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use qhatu_features::{Declarations, Entity, Row, State};
-use qhatu_schema::{Department, Event, Item, ItemId, SessionId, Timestamp, User, UserId};
+use qhatu_schema::{DenseTable, Department, Event, Item, ItemId, SessionId, Timestamp, User, UserId};
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -214,6 +214,11 @@ impl Live {
     /// The features of an entity as they stand at `now`.
     pub(crate) fn features(&self, entity: Entity, key: &str, now: Timestamp) -> Row {
         self.features.read().unwrap_or_else(PoisonError::into_inner).row(entity, key, now)
+    }
+
+    /// The same as a table of one row; `None` where nothing is known of the entity.
+    pub(crate) fn features_row(&self, entity: Entity, key: &str, now: Timestamp) -> Option<DenseTable> {
+        self.features.read().unwrap_or_else(PoisonError::into_inner).table_row(entity, key, now)
     }
 
     /// A shopper's latest moves, newest first.

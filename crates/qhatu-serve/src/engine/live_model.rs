@@ -1,11 +1,6 @@
-//! The models that answer now. A model is loaded and warmed by a thread of its own while the old one
-//! goes on answering; putting the new one in its place is one pointer. Requests that hold the old one
-//! finish with it.
+//! The models that recommend now, one for each alias that is kept live.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::thread::JoinHandle;
-use std::time::Duration;
 
 use qhatu_features::{Declarations, Reading};
 use qhatu_models::{History, Recommender, Vocabulary};
@@ -13,6 +8,7 @@ use qhatu_schema::{ItemIdx, Timestamp};
 
 use super::fold;
 use super::shelf::{ItemNo, Names};
+use super::slot::{Follower, Reloaded, Slot, Versioned};
 use crate::error::ServeError;
 
 /// A model as its source hands it over.
@@ -103,21 +99,9 @@ impl LiveModel {
     }
 }
 
-/// The live model of an alias, and the version that could not be loaded last, so that following the
-/// registry does not try it again every second.
-#[derive(Default)]
-struct Slot {
-    live: RwLock<Option<Arc<LiveModel>>>,
-    broken: Mutex<Option<String>>,
-}
-
-impl Slot {
-    fn get(&self) -> Option<Arc<LiveModel>> {
-        self.live.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn broken(&self) -> std::sync::MutexGuard<'_, Option<String>> {
-        self.broken.lock().unwrap_or_else(PoisonError::into_inner)
+impl Versioned for LiveModel {
+    fn version(&self) -> &str {
+        &self.version
     }
 }
 
@@ -125,29 +109,15 @@ struct Shared {
     source: Box<dyn ModelSource>,
     names: Arc<RwLock<Names>>,
     declarations: Arc<Declarations>,
-    slots: Vec<(String, Slot)>,
+    slots: Vec<(String, Slot<LiveModel>)>,
     /// One load at a time; held by the loading thread, never by a request for a list.
     loading: Mutex<()>,
-}
-
-/// What became of a look at the registry.
-#[derive(Debug, Clone, serde::Serialize, utoipa::ToSchema)]
-pub struct Reloaded {
-    /// The alias.
-    pub alias: String,
-    /// The version that is live now.
-    pub version: Option<String>,
-    /// Whether it changed by this look.
-    pub changed: bool,
-    /// Why the alias's version could not be loaded; the earlier one goes on.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fault: Option<String>,
 }
 
 /// One live model per alias, and the thread that follows the registry.
 pub(crate) struct LiveModels {
     shared: Arc<Shared>,
-    stop: Mutex<Option<(Sender<()>, JoinHandle<()>)>>,
+    follower: Follower,
 }
 
 impl LiveModels {
@@ -160,28 +130,18 @@ impl LiveModels {
     ) -> Self {
         let slots = aliases.iter().map(|alias| (alias.clone(), Slot::default())).collect();
         let shared = Arc::new(Shared { source, names, declarations, slots, loading: Mutex::new(()) });
-        Self { shared, stop: Mutex::new(None) }
+        Self { shared, follower: Follower::default() }
     }
 
     /// Follows the registry every `seconds` from now on; 0 follows only when told to.
     pub(crate) fn follow(&self, seconds: u64) -> Result<(), ServeError> {
-        if seconds == 0 {
-            return Ok(());
-        }
-        let name = "model-follow";
-        let (stop, stopped) = channel();
         let shared = Arc::clone(&self.shared);
-        let thread = std::thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || shared.follow(&stopped, Duration::from_secs(seconds)))
-            .map_err(|source| ServeError::Thread { name, source })?;
-        *self.stop.lock().unwrap_or_else(PoisonError::into_inner) = Some((stop, thread));
-        Ok(())
+        self.follower.start("model-follow", seconds, move || drop(shared.reload()))
     }
 
     /// Looks at the registry now and loads what changed. Blocks until the new model is warm.
     pub(crate) fn reload(&self) -> Vec<Reloaded> {
-        self.shared.slots.iter().for_each(|(_, slot)| *slot.broken() = None);
+        self.shared.slots.iter().for_each(|(_, slot)| slot.forget_broken());
         self.shared.reload()
     }
 
@@ -196,8 +156,7 @@ impl LiveModels {
         if slot.get().is_some() {
             return None;
         }
-        // While it is being loaded nobody can say yet.
-        slot.broken.try_lock().ok()?.clone()
+        slot.broken().map(|broken| broken.version)
     }
 
     /// All aliases with what is live under each.
@@ -207,65 +166,22 @@ impl LiveModels {
 
     /// Ends the following thread.
     pub(crate) fn stop(&self) {
-        let thread = self.stop.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some((stop, thread)) = thread {
-            drop(stop);
-            if thread.join().is_err() {
-                tracing::error!("the thread that follows the registry had broken off");
-            }
-        }
+        self.follower.stop();
     }
 }
 
 impl Shared {
-    fn follow(&self, stopped: &Receiver<()>, every: Duration) {
-        while stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
-            self.reload();
-        }
-    }
-
     fn reload(&self) -> Vec<Reloaded> {
         let _one_at_a_time = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
         self.slots.iter().map(|(alias, slot)| self.reload_one(alias, slot)).collect()
     }
 
-    fn reload_one(&self, alias: &str, slot: &Slot) -> Reloaded {
-        let live = slot.get().map(|model| model.version.clone());
-        let (version, fault) = match self.next(alias, live.as_deref(), &mut slot.broken()) {
-            Ok(None) => (live.clone(), None),
-            Ok(Some(next)) => {
-                let version = next.as_ref().map(|model| model.version.clone());
-                tracing::info!(alias, version, "a model went live");
-                *slot.live.write().unwrap_or_else(PoisonError::into_inner) = next.map(Arc::new);
-                (version, None)
-            }
-            Err(error) => {
-                tracing::error!(alias, %error, "a model could not be loaded; the earlier one goes on");
-                (live.clone(), Some(error.to_string()))
-            }
+    fn reload_one(&self, alias: &str, slot: &Slot<LiveModel>) -> Reloaded {
+        let load = || {
+            let model = LiveModel::new(self.source.load(alias)?, &self.names, &self.declarations)?;
+            model.warm();
+            Ok(model)
         };
-        Reloaded { alias: alias.to_owned(), changed: version != live, version, fault }
-    }
-
-    /// `None` when nothing changed, `Some(None)` when the alias points nowhere any more.
-    fn next(
-        &self,
-        alias: &str,
-        live: Option<&str>,
-        broken: &mut Option<String>,
-    ) -> Result<Option<Option<LiveModel>>, ServeError> {
-        let current = self.source.current(alias)?;
-        if current.as_deref() == live || (current.is_some() && current == *broken) {
-            return Ok(None);
-        }
-        // Forgotten below when the version loads.
-        broken.clone_from(&current);
-        if current.is_none() {
-            return Ok(Some(None));
-        }
-        let model = LiveModel::new(self.source.load(alias)?, &self.names, &self.declarations)?;
-        model.warm();
-        *broken = None;
-        Ok(Some(Some(model)))
+        slot.reload(alias, || self.source.current(alias), load)
     }
 }

@@ -10,10 +10,12 @@ mod live;
 mod live_model;
 mod order;
 mod popularity;
+mod propensity;
 mod reason;
 mod recommend;
 mod shelf;
 mod shopper;
+mod slot;
 mod snapshot;
 
 use std::collections::BTreeMap;
@@ -31,9 +33,15 @@ use answer_log::AnswerLog;
 use ingest::Ingest;
 pub(crate) use live::{Live, MoveView};
 use live_model::LiveModels;
-pub use live_model::{LoadedModel, ModelSource, Reloaded};
+pub use live_model::{LoadedModel, ModelSource};
+use propensity::LivePropensity;
+pub use propensity::{
+    Because, Foretold, LoadedPropensity, PropensityFault, PropensityModel, PropensitySource, TableColumn,
+};
+pub(crate) use propensity::{LivePropensityVersion, RowPropensities, ShopperPropensity};
 pub use reason::{ReasonView, Sentence};
 pub use recommend::{Answer, AnswerItem, FALLBACK, Filter, Inputs, Price, Request};
+pub use slot::Reloaded;
 use snapshot::{Keeper, Snapshots};
 
 use crate::config::{Clock, Placement, ServeConfig};
@@ -52,6 +60,8 @@ pub struct Parts {
     pub declarations: Arc<Declarations>,
     /// Where models come from.
     pub models: Box<dyn ModelSource>,
+    /// Where propensity models come from; `None` where they are not asked for.
+    pub propensity: Option<Box<dyn PropensitySource>>,
 }
 
 /// Everything that answers.
@@ -62,6 +72,7 @@ pub struct Engine {
     log: Arc<dyn EventLog>,
     catalogue: Catalogue,
     models: LiveModels,
+    propensity: Option<LivePropensity>,
     answers: AnswerLog,
     ingest: Ingest,
     replay: Replay,
@@ -145,6 +156,7 @@ impl Engine {
         let engine = Arc::new(Self {
             placements: config.all_placements(),
             models: LiveModels::new(parts.models, Arc::clone(&live.names), declarations, &config.aliases),
+            propensity: parts.propensity.map(LivePropensity::new),
             answers: AnswerLog::start(Arc::clone(&parts.documents), config.keep_answers_days)?,
             ingest: Ingest::start(Arc::clone(&parts.log), Arc::clone(&live))?,
             catalogue: Catalogue::new(parts.documents),
@@ -186,6 +198,17 @@ impl Engine {
             *self.replay.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
         }
         self.replay.ready.store(outcome.is_ok(), Ordering::Release);
+        if outcome.is_ok() {
+            self.begin_propensity();
+        }
+    }
+
+    /// Lists are answered already: nobody who asks for one waits for this.
+    fn begin_propensity(&self) {
+        let begun = self.propensity.as_ref().map_or(Ok(()), |own| own.begin(self.config.reload_seconds));
+        if let Err(error) = begun {
+            tracing::error!(%error, "propensity models are not followed: reload them by hand");
+        }
     }
 
     fn replay_all(&self) -> Result<(), ServeError> {
@@ -378,10 +401,18 @@ impl Engine {
         self.models.reload()
     }
 
+    /// The same for the propensity model; `None` where none is asked for.
+    pub fn reload_propensity(&self) -> Option<Reloaded> {
+        self.propensity.as_ref().map(LivePropensity::reload)
+    }
+
     /// Writes what waits and ends the engine's own threads. Call after the last request.
     pub fn close(&self) {
         self.replay.stop.store(true, Ordering::Relaxed);
         self.models.stop();
+        if let Some(propensity) = &self.propensity {
+            propensity.stop();
+        }
         self.answers.stop();
         if let Some(keeper) = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take() {
             keeper.stop();
@@ -424,6 +455,7 @@ impl Engine {
         };
         Models {
             models: self.models.all().into_iter().map(describe).collect(),
+            propensity: self.live_propensity(),
             placements: self.placements.keys().cloned().collect(),
             now: self.now(),
         }

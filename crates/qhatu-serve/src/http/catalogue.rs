@@ -181,7 +181,7 @@ pub(crate) async fn put_items(
     Ok(JsonAnswer(Written { written }))
 }
 
-fn check_size(app: &App, count: usize) -> Result<(), Fault> {
+pub(super) fn check_size(app: &App, count: usize) -> Result<(), Fault> {
     let most = app.config.max_events;
     if count <= most {
         return Ok(());

@@ -9,6 +9,7 @@ mod guard;
 pub(crate) mod model;
 mod operation;
 mod page;
+mod propensity;
 mod recommendation;
 mod request;
 
@@ -44,6 +45,8 @@ pub(crate) struct App {
     metrics: Metrics,
     /// Threads that score and decode.
     score: Pool,
+    /// A thread apart that scores rows for propensity, however many, so that lists do not wait behind them.
+    rows: Pool,
     /// Threads that wait for the store.
     storage: Pool,
     openapi: Bytes,
@@ -67,6 +70,7 @@ impl App {
     tags(
         (name = "Events", description = "What shoppers did"),
         (name = "Recommendations", description = "Lists, each with a reason per item"),
+        (name = "Propensity", description = "Will they buy?"),
         (name = "Catalogue", description = "The shop's products"),
         (name = "Shoppers", description = "What is known of a shopper"),
         (name = "Models", description = "Which versions answer"),
@@ -100,6 +104,8 @@ fn guarded() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(catalogue::user_history))
         .routes(routes!(catalogue::session_history))
         .routes(routes!(catalogue::features))
+        .routes(routes!(propensity::of_shopper))
+        .routes(routes!(propensity::of_rows))
         .routes(routes!(model::models))
         .routes(routes!(model::reload))
 }
@@ -153,6 +159,7 @@ impl Server {
             guard,
             metrics,
             score: Pool::start("score", threads, config.score_queue)?,
+            rows: Pool::start_apart("rows", 64)?,
             storage: Pool::start("storage", 2, 256)?,
             openapi: Bytes::from(openapi),
             draining: AtomicBool::new(false),

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::App;
 use super::fault::{Fault, Faults};
-use crate::engine::Reloaded;
+use crate::engine::{LivePropensityVersion, Reloaded};
 
 /// A live model.
 #[derive(Debug, Serialize, ToSchema)]
@@ -37,6 +37,9 @@ pub(crate) struct LiveVersion {
 pub(crate) struct Models {
     /// One entry per alias; the first answers where a request names none.
     pub(crate) models: Vec<LiveVersion>,
+    /// The propensity model; absent while none is live.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) propensity: Option<LivePropensityVersion>,
     /// The placements that can be asked for.
     pub(crate) placements: Vec<String>,
     /// What "now" is for ages and windows.
@@ -58,6 +61,9 @@ pub(crate) async fn models(State(app): State<Arc<App>>) -> JsonAnswer<Models> {
 pub(crate) struct Reload {
     /// One entry per alias.
     models: Vec<Reloaded>,
+    /// The propensity model's; absent where the server asks for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    propensity: Option<Reloaded>,
 }
 
 /// Look at the registry now
@@ -70,6 +76,6 @@ pub(crate) struct Reload {
 pub(crate) async fn reload(State(app): State<Arc<App>>) -> Result<JsonAnswer<Reload>, Fault> {
     app.engine.check_ready()?;
     let engine = Arc::clone(&app.engine);
-    let models = app.storage.run(move || engine.reload_models()).await?;
-    Ok(JsonAnswer(Reload { models }))
+    let look = move || Reload { models: engine.reload_models(), propensity: engine.reload_propensity() };
+    Ok(JsonAnswer(app.storage.run(look).await?))
 }

@@ -52,8 +52,13 @@ impl Scorer {
     }
 
     /// The columns that it takes, once each.
-    pub(super) fn columns(&self) -> Vec<&str> {
+    pub fn columns(&self) -> Vec<&str> {
         [self.preparation.columns(), self.texts.columns()].concat()
+    }
+
+    /// Whether it takes a column as texts, categories among them; otherwise as numbers.
+    pub fn takes_texts(&self, column: &str) -> bool {
+        self.preparation.takes_texts(column) || self.texts.columns().contains(&column)
     }
 
     /// The numbers of every row, a column for each of [`Scorer::names`].

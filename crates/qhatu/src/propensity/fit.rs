@@ -7,6 +7,7 @@ use qhatu_features::Recipe;
 use qhatu_ingest::read_table_file;
 use qhatu_models::calibration::Method;
 use qhatu_models::propensity::Kind;
+use qhatu_serve::Foretold;
 use qhatu_train::TrainError;
 use qhatu_train::propensity::{
     Balance, Examples, PropensityConfig, PropensityReport, Windows, recipes, shopper_examples, train,
@@ -196,12 +197,12 @@ pub(crate) fn run(args: &Args) -> Result<(), Fault> {
     stage.say(&what);
     let trained = train(&examples, &recipes, &args.config())?;
     stage.end(&what);
-    let target = match args.shoppers {
-        Some(days) => format!("a purchase within {days} days"),
-        None => args.target.clone().unwrap_or_default(),
+    let foretold = match args.shoppers {
+        Some(days) => Foretold::Shoppers { days },
+        None => Foretold::Column { target: args.target.clone().unwrap_or_default() },
     };
     let place = Place { out: args.out.as_deref(), dir: args.dir.as_deref() };
-    let kept = stored::keep(&place, &trained, (&examples, &target), args.past_gate)?;
+    let kept = stored::keep(&place, &trained, (&examples, &foretold), args.past_gate)?;
     if args.json {
         return say_json(&trained.report);
     }

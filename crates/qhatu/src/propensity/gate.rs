@@ -15,7 +15,6 @@ use serde_json::Value;
 
 use super::stored::{MODEL, REPORT_FILE};
 use crate::fault::Fault;
-use crate::shop::Shop;
 
 /// The alias of the version that scores.
 pub(super) const CHAMPION: &str = "champion";
@@ -43,21 +42,32 @@ struct Texts {
     model: String,
 }
 
+/// Which way a version goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Way {
+    /// Through the gate.
+    Gate {
+        /// Whether its figure must be clear of the champion's.
+        require_significant: bool,
+    },
+    /// Past it.
+    PastGate,
+}
+
 /// Promotes a version if the gate lets it, or it is to go past the gate; says which, and why.
 pub(super) fn ask(
-    shop: &Shop,
+    registry: &Registry,
     version: &ModelVersion,
     candidate: (&Trained, &Examples),
-    past_gate: bool,
+    way: Way,
 ) -> Result<String, Fault> {
-    let registry = shop.registry();
-    let decision = match past_gate {
-        true => {
+    let decision = match way {
+        Way::PastGate => {
             let reason = "past the gate, as was asked for".to_owned();
             registry.point(version, CHAMPION, &reason, Timestamp::now())?;
             Decision { promoted: true, reason }
         }
-        false => decide(shop, &registry, version, candidate)?,
+        Way::Gate { require_significant } => decide(registry, version, candidate, require_significant)?,
     };
     let verb = if decision.promoted { "promoted to champion" } else { "not promoted" };
     let hint = if decision.promoted { "" } else { "; --past-gate promotes it all the same" };
@@ -65,12 +75,11 @@ pub(super) fn ask(
 }
 
 fn decide(
-    shop: &Shop,
     registry: &Registry,
     version: &ModelVersion,
     (trained, examples): (&Trained, &Examples),
+    require_significant: bool,
 ) -> Result<Decision, Fault> {
-    let require_significant = shop.project.config.registry.require_significant;
     let gate = Gate {
         metric: METRIC.to_owned(),
         baseline: "chance".to_owned(),

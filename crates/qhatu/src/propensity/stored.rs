@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use qhatu_registry::{ArtifactFile, ModelVersion, NewRun, NewVersion};
+use qhatu_registry::{ArtifactFile, ModelVersion, NewRun, NewVersion, Registry};
 use qhatu_schema::Timestamp;
+use qhatu_serve::Foretold;
 use qhatu_store::write_atomic;
 use qhatu_train::propensity::{Examples, Scorer, Trained};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::gate;
+use super::gate::{self, Way};
+use crate::config::Project;
 use crate::fault::Fault;
-use crate::shop::{CODE_VERSION, Shop};
+use crate::shop::{CODE_VERSION, registry};
 
 /// The model's name in the registry.
 pub(super) const MODEL: &str = "propensity";
@@ -29,7 +31,7 @@ pub(super) struct Place<'a> {
 pub(super) fn keep(
     place: &Place,
     trained: &Trained,
-    (examples, target): (&Examples, &str),
+    (examples, foretold): (&Examples, &Foretold),
     past_gate: bool,
 ) -> Result<Vec<String>, Fault> {
     let report =
@@ -45,25 +47,36 @@ pub(super) fn keep(
         said.push(format!("the model is in {}", folder.display()));
     }
     if let Some(dir) = place.dir {
-        let shop = Shop::open(dir)?;
-        let version = register(&shop, trained, (examples, target), files)?;
+        let project = Project::open(dir)?;
+        let registry = registry(&project)?;
+        let version = register(&registry, trained, (examples, foretold), files)?;
         said.push(format!("registered as {MODEL} {}", version.version));
-        said.push(gate::ask(&shop, &version, (trained, examples), past_gate)?);
+        let way = match past_gate {
+            true => Way::PastGate,
+            false => Way::Gate { require_significant: project.config.registry.require_significant },
+        };
+        said.push(gate::ask(&registry, &version, (trained, examples), way)?);
     }
     Ok(said)
 }
 
 fn register(
-    shop: &Shop,
+    registry: &Registry,
     trained: &Trained,
-    (examples, target): (&Examples, &str),
+    (examples, foretold): (&Examples, &Foretold),
     files: Vec<(&'static str, Vec<u8>)>,
 ) -> Result<ModelVersion, Fault> {
-    let (registry, report) = (shop.registry(), &trained.report);
-    let kind = json!(report.config.model.kind).as_str().unwrap_or(MODEL).to_owned();
+    let report = &trained.report;
+    let kind = report.config.model.kind.name().to_owned();
     let texts = json!({ "columns": report.texts, "model": trained.scorer.texts.model() });
-    let config =
-        json!({ "config": report.config, "recipes": report.recipes, "texts": texts, "target": target });
+    let days = match foretold {
+        Foretold::Shoppers { days } => Some(*days),
+        Foretold::Column { .. } => None,
+    };
+    let config = json!({
+        "config": report.config, "recipes": report.recipes, "texts": texts,
+        "target": foretold.to_string(), "shoppers": days,
+    });
     let data_fingerprint = examples.fingerprint();
     let run = registry.start_run(
         NewRun {
@@ -93,6 +106,21 @@ fn register(
     Ok(registry.register(MODEL, new, &files, Timestamp::now())?)
 }
 
+/// What a version of this configuration foretells.
+pub(super) fn foretold(config: &Value) -> Foretold {
+    let target = config["target"].as_str().unwrap_or_default();
+    // Versions of before say it in words alone.
+    let in_words = || target.strip_prefix("a purchase within ")?.strip_suffix(" days")?.parse().ok();
+    let days = match config.get("shoppers") {
+        Some(days) => days.as_u64().and_then(|days| u32::try_from(days).ok()),
+        None => in_words(),
+    };
+    match days {
+        Some(days) => Foretold::Shoppers { days },
+        None => Foretold::Column { target: target.to_owned() },
+    }
+}
+
 /// Reads a model from a folder, or the champion of a shop's registry.
 pub(super) fn open(place: &Place) -> Result<Scorer, Fault> {
     if let Some(folder) = place.out {
@@ -103,8 +131,7 @@ pub(super) fn open(place: &Place) -> Result<Scorer, Fault> {
         }
         return Ok(Scorer::from_files(|name| files.get(name).map(Vec::as_slice))?);
     }
-    let shop = Shop::open(place.dir.unwrap_or(Path::new(".")))?;
-    let registry = shop.registry();
+    let registry = registry(&Project::open(place.dir.unwrap_or(Path::new(".")))?)?;
     let Some(version) = registry.alias(MODEL, gate::CHAMPION)? else {
         let words = match registry.versions(MODEL)?.is_empty() {
             true => "there is no propensity model yet; `qhatu propensity fit --dir` makes one",
@@ -117,4 +144,20 @@ pub(super) fn open(place: &Place) -> Result<Scorer, Fault> {
     };
     let artifact = registry.open(&version)?;
     Ok(Scorer::from_files(|name| artifact.files.get(name).map(Vec::as_slice))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_says_what_it_foretells() {
+        let shoppers = Foretold::Shoppers { days: 28 };
+        let target = shoppers.to_string();
+        assert_eq!(foretold(&json!({"target": target, "shoppers": 28})), shoppers);
+        assert_eq!(foretold(&json!({"target": target})), shoppers, "a version of before");
+        assert_eq!(foretold(&json!({"target": target, "shoppers": null})), Foretold::Column { target });
+        let column = Foretold::Column { target: "Revenue".to_owned() };
+        assert_eq!(foretold(&json!({"target": "Revenue"})), column);
+    }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use qhatu_schema::{DenseColumn, DenseTable, NO_TEXT};
-use qhatu_text::TextEncoder;
+use qhatu_text::{TextEncoder, TextError};
 use qhatu_train::propensity::{Scorer, TextColumn, TextVectors};
 
 use crate::fault::Fault;
@@ -73,25 +73,46 @@ pub(super) fn read(columns: &[String], folder: &Path, table: &DenseTable) -> Res
         )));
     }
     let encoder = TextEncoder::read(folder)?;
-    let mut known = Known::default();
-    let mut coded = Vec::new();
-    for name in columns {
-        let Some(column) = table.column(name) else { continue };
-        coded.push((name.clone(), known.codes(column)));
-    }
     let stage = Stage::begin("read", 0);
-    let what = format!("{} different texts of {}", known.texts.len(), columns.join(", "));
-    stage.say(&what);
-    let vectors = Arc::new(TextVectors {
-        model: encoder.fingerprint().iter().map(|byte| format!("{byte:02x}")).collect(),
-        width: encoder.width(),
-        values: encoder.encode(&known.texts)?,
-    });
-    stage.end(&what);
-    Ok(coded
-        .into_iter()
-        .map(|(name, codes)| TextColumn { name, codes, vectors: Arc::clone(&vectors) })
-        .collect())
+    let what = |texts: usize| format!("{texts} different texts of {}", columns.join(", "));
+    let (read, texts) = Reader::new(encoder).encode(columns, table, |texts| stage.say(&what(texts)))?;
+    stage.end(&what(texts));
+    Ok(read)
+}
+
+/// A text model with its fingerprint, which takes all of its weights to say.
+pub(super) struct Reader {
+    encoder: TextEncoder,
+    /// As it is kept beside a model that reads texts by it.
+    pub(super) model: String,
+}
+
+impl Reader {
+    pub(super) fn new(encoder: TextEncoder) -> Self {
+        let model = encoder.fingerprint().iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { encoder, model }
+    }
+
+    /// Columns of a table with their texts' vectors, and how many different texts there are, which `begun` hears before they
+    /// are encoded.
+    pub(super) fn encode(
+        &self,
+        columns: &[String],
+        table: &DenseTable,
+        begun: impl FnOnce(usize),
+    ) -> Result<(Vec<TextColumn>, usize), TextError> {
+        let mut known = Known::default();
+        let mut coded = Vec::new();
+        for name in columns {
+            let Some(column) = table.column(name) else { continue };
+            coded.push((name.clone(), known.codes(column)));
+        }
+        begun(known.texts.len());
+        let (model, width) = (self.model.clone(), self.encoder.width());
+        let vectors = Arc::new(TextVectors { model, width, values: self.encoder.encode(&known.texts)? });
+        let with_vectors = |(name, codes)| TextColumn { name, codes, vectors: Arc::clone(&vectors) };
+        Ok((coded.into_iter().map(with_vectors).collect(), known.texts.len()))
+    }
 }
 
 fn check(name: &str, table: &DenseTable) -> Result<(), Fault> {

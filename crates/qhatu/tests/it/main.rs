@@ -4,8 +4,10 @@
 mod models;
 mod off_policy;
 mod propensity;
+mod propensity_served;
 mod ranking;
 mod serve;
+mod server;
 mod shop;
 mod text;
 mod title;

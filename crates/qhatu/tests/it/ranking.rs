@@ -99,7 +99,7 @@ fn engines(shop: &Shop) -> impl Fn(&str) -> Arc<Engine> {
         let source =
             RegistrySource::new(Registry::new(Arc::clone(&documents), data.join("artifacts")), "recommender");
         let (log, documents) = (Arc::clone(&log), Arc::clone(&documents));
-        let parts = Parts { log, documents, declarations, models: Box::new(source) };
+        let parts = Parts { log, documents, declarations, models: Box::new(source), propensity: None };
         let config = ServeConfig { clock: Clock::LastEvent, reload_seconds: 0, ..ServeConfig::default() };
         let engine = Engine::open(parts, config).unwrap();
         engine.wait().unwrap();
