@@ -177,7 +177,7 @@ fn a_search_may_switch_inputs_on() {
     shop.succeed(&["ingest", "visits.jsonl"]);
     let config = "[train]\nmodels = [\"recent_popularity\", \"sasrec\"]\nsplit = \"leave_one_out\"\nbootstrap_samples = 100\n\
          [train.sasrec]\nsteps = \"items\"\nhidden_size = 16\nnum_attention_heads = 2\nepochs = 8\n\
-         learning_rate = 0.01\nwarmup_steps = 5\nema_decay = 0.5\n\
+         learning_rate = 0.01\nwarmup_steps = 5\nema_decay = 0.5\nrepeats = false\n\
          [train.search]\ntrials = 2\nreduction = 2\n[train.search.space.recent_popularity]\n\
          [train.search.space.sasrec]\n\"inputs.event_kind\" = [true]\n";
     fs::write(shop.dir().join("qhatu.toml"), config).unwrap();
