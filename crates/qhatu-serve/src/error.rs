@@ -204,16 +204,17 @@ impl ServeError {
             Self::TextModel { .. } => Some(
                 "set serve.text_model to the folder of the text model that it was fitted with, and start again",
             ),
-            Self::NoPropensity => {
-                Some("`qhatu propensity fit --dir SHOP` makes one; the server finds it by itself")
-            }
+            Self::NoPropensity => Some(
+                "`qhatu propensity fit TABLE --target COLUMN --dir SHOP`, or `fit --shoppers DAYS --dir SHOP` while the \
+                     server is stopped, makes one; the server finds it by itself",
+            ),
             Self::OtherPropensity { .. } => Some(
                 "GET /v1/users/{user_id}/propensity asks a model of `propensity fit --shoppers N`, POST /v1/propensity one \
                  of `propensity fit TABLE`",
             ),
-            Self::Outdated { .. } => {
-                Some("`qhatu propensity fit --shoppers N --dir SHOP` fits one on what there is")
-            }
+            Self::Outdated { .. } => Some(
+                "stop the server, and `qhatu propensity fit --shoppers DAYS --dir SHOP` fits one on what there is",
+            ),
             Self::NotReady { .. } => Some("wait until /readyz answers 200"),
             _ => None,
         }

@@ -57,11 +57,23 @@ impl Pool {
         &self,
         task: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ServeError> {
+        self.run_wanted(|_| task()).await
+    }
+
+    /// The same for a task of many parts, which asks before each whether its result is wanted still.
+    ///
+    /// # Errors
+    /// As [`Pool::run`].
+    pub(crate) async fn run_wanted<T: Send + 'static>(
+        &self,
+        task: impl FnOnce(&dyn Fn() -> bool) -> T + Send + 'static,
+    ) -> Result<T, ServeError> {
         let (answer, result) = oneshot::channel();
         let job: Job = Box::new(move || {
             // A caller who went away while waiting is not worked for.
             if !answer.is_closed() {
-                let _ = answer.send(task());
+                let made = task(&|| !answer.is_closed());
+                let _ = answer.send(made);
             }
         });
         self.queue.try_send(job).map_err(|error| match error {
@@ -107,6 +119,24 @@ mod tests {
             let lost = pool.run(|| panic!("on purpose")).await;
             assert!(matches!(lost, Err(ServeError::Panicked { .. })));
             assert_eq!(pool.run(|| 7).await.unwrap(), 7);
+        });
+    }
+
+    #[test]
+    fn a_task_learns_that_nobody_waits_for_it() {
+        let pool = Pool::start("test", 1, 4).unwrap();
+        let (begun, running) = std::sync::mpsc::channel();
+        block_on(async {
+            let mut endless = Box::pin(pool.run_wanted(move |wanted| {
+                begun.send(()).unwrap();
+                while wanted() {
+                    thread::yield_now();
+                }
+            }));
+            assert!(futures_poll(&mut endless).await);
+            running.recv().unwrap();
+            drop(endless);
+            pool.run(|| ()).await.unwrap();
         });
     }
 

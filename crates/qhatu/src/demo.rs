@@ -55,7 +55,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Fault> {
     }
     let mut config = shop.project.config.serve.clone();
     config.port = args.port;
-    serve::run_server(&shop, config, |address| {
+    serve::run_server(&shop, &args.dir, config, |address| {
         say(format!("console     http://{address}/\nAPI         http://{address}/docs\n(stop with Ctrl-C)"));
     })
 }

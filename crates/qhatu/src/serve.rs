@@ -1,7 +1,7 @@
 //! `qhatu serve`: answers over HTTP until SIGTERM.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use qhatu_serve::{Engine, Parts, RegistrySource, ServeConfig, asked_to_end, serve};
 
@@ -27,17 +27,19 @@ pub(crate) fn run(args: &Args) -> Result<(), Fault> {
     let mut config = shop.project.config.serve.clone();
     config.port = args.port.unwrap_or(config.port);
     config.address = args.address.unwrap_or(config.address);
-    config.key_file = config.key_file.map(|file| args.dir.join(file));
-    config.text_model = config.text_model.map(|folder| args.dir.join(folder));
-    run_server(&shop, config, |address| say(format!("listening on http://{address}/")))
+    run_server(&shop, &args.dir, config, |address| say(format!("listening on http://{address}/")))
 }
 
-/// Serves the shop until the process is asked to end; `ready` hears where.
+/// Serves the shop until the process is asked to end; `ready` hears where. Files of the configuration lie in the project's
+/// folder.
 pub(crate) fn run_server(
     shop: &Shop,
-    config: ServeConfig,
+    dir: &Path,
+    mut config: ServeConfig,
     ready: impl FnOnce(SocketAddr),
 ) -> Result<(), Fault> {
+    config.key_file = config.key_file.map(|file| dir.join(file));
+    config.text_model = config.text_model.map(|folder| dir.join(folder));
     let declarations = shop.declarations()?;
     let source = RegistrySource::new(shop.registry(), shop.project.config.registry.model.as_str());
     let parts = Parts {

@@ -136,13 +136,12 @@ impl LiveModels {
     /// Follows the registry every `seconds` from now on; 0 follows only when told to.
     pub(crate) fn follow(&self, seconds: u64) -> Result<(), ServeError> {
         let shared = Arc::clone(&self.shared);
-        self.follower.start("model-follow", seconds, move || drop(shared.reload()))
+        self.follower.start("model-follow", seconds, move || drop(shared.reload(false)))
     }
 
     /// Looks at the registry now and loads what changed. Blocks until the new model is warm.
     pub(crate) fn reload(&self) -> Vec<Reloaded> {
-        self.shared.slots.iter().for_each(|(_, slot)| slot.forget_broken());
-        self.shared.reload()
+        self.shared.reload(true)
     }
 
     /// The model that answers when the request names none: that of the first alias.
@@ -171,17 +170,17 @@ impl LiveModels {
 }
 
 impl Shared {
-    fn reload(&self) -> Vec<Reloaded> {
+    fn reload(&self, again: bool) -> Vec<Reloaded> {
         let _one_at_a_time = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
-        self.slots.iter().map(|(alias, slot)| self.reload_one(alias, slot)).collect()
+        self.slots.iter().map(|(alias, slot)| self.reload_one((alias, again), slot)).collect()
     }
 
-    fn reload_one(&self, alias: &str, slot: &Slot<LiveModel>) -> Reloaded {
+    fn reload_one(&self, (alias, again): (&str, bool), slot: &Slot<LiveModel>) -> Reloaded {
         let load = || {
             let model = LiveModel::new(self.source.load(alias)?, &self.names, &self.declarations)?;
             model.warm();
             Ok(model)
         };
-        slot.reload(alias, || self.source.current(alias), load)
+        slot.reload((alias, again), || self.source.current(alias), load)
     }
 }

@@ -3,6 +3,7 @@
 //! is kept live, told of rows, and its answers are given a shape.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,6 +16,10 @@ use utoipa::ToSchema;
 use super::Engine;
 use super::slot::{Follower, Reloaded, Slot, Versioned};
 use crate::error::ServeError;
+
+/// Rows that are scored at once; between them it is asked whether anybody waits still. Texts take long.
+const MANY_ROWS: usize = 1_000;
+const FEW_ROWS: usize = 32;
 
 /// The alias of the version that foretells.
 const CHAMPION: &str = "champion";
@@ -126,17 +131,30 @@ impl Versioned for LiveModel {
 }
 
 impl LiveModel {
-    /// Takes a model, and scores a row of gaps, so that the first who asks does not wait for what only a first score does.
+    /// Takes a model, and scores a row of gaps and some text, so that the first who asks does not wait for what only a first
+    /// score does.
     fn new(loaded: LoadedPropensity) -> Result<Self, ServeError> {
         let own = Self { loaded, since: Timestamp::now() };
-        let gap =
-            own.loaded.model.columns().iter().map(|column| (column.name.clone(), Value::Null)).collect();
-        own.probabilities(&table(own.loaded.model.columns(), &[gap])?)?;
+        let value = |column: &TableColumn| if column.texts { Value::from("a") } else { Value::Null };
+        let columns = own.loaded.model.columns();
+        let row = columns.iter().map(|column| (column.name.clone(), value(column))).collect();
+        own.probabilities(0, &table(columns, &[row])?)?;
         Ok(own)
     }
 
-    fn probabilities(&self, table: &DenseTable) -> Result<Vec<f64>, ServeError> {
-        self.loaded.model.probabilities(table).map_err(|fault| self.failed(&*fault))
+    /// A probability for each row; the table begins with row `first` of what was asked.
+    fn probabilities(&self, first: usize, table: &DenseTable) -> Result<Vec<f64>, ServeError> {
+        let told = self.loaded.model.probabilities(table).map_err(|fault| self.failed(&*fault))?;
+        if told.len() != table.rows() {
+            return Err(self.failed(&*PropensityFault::from("it did not answer for every row")));
+        }
+        match told.iter().position(|probability| !probability.is_finite()) {
+            None => Ok(told),
+            Some(row) => Err(ServeError::argument(
+                format!("a number of rows[{}] is too large to be scored", first + row),
+                "send numbers of the size that the model was fitted on, or null",
+            )),
+        }
     }
 
     fn because(&self, table: &DenseTable) -> Result<Because, ServeError> {
@@ -172,9 +190,10 @@ impl LiveModel {
 struct Shared {
     source: Box<dyn PropensitySource>,
     slot: Slot<LiveModel>,
-    /// Whether anybody has looked at the registry yet.
-    looked: AtomicBool,
-    /// One load at a time; held by the loading thread, never by a request.
+    /// Whether it is known that there is no model, or why it does not answer: the registry was read, and no first one is on
+    /// its way.
+    settled: AtomicBool,
+    /// One load at a time; held by who loads, never by who asks.
     loading: Mutex<()>,
 }
 
@@ -187,21 +206,20 @@ pub(super) struct LivePropensity {
 
 impl LivePropensity {
     pub(super) fn new(source: Box<dyn PropensitySource>) -> Self {
-        let (slot, looked, loading) = (Slot::default(), AtomicBool::new(false), Mutex::new(()));
-        Self { shared: Arc::new(Shared { source, slot, looked, loading }), follower: Follower::default() }
+        let (slot, settled, loading) = (Slot::default(), AtomicBool::new(false), Mutex::new(()));
+        Self { shared: Arc::new(Shared { source, slot, settled, loading }), follower: Follower::default() }
     }
 
     /// Looks at the registry now, and every `seconds` from now on.
     pub(super) fn begin(&self, seconds: u64) -> Result<(), ServeError> {
-        self.shared.reload();
+        self.shared.reload(false);
         let shared = Arc::clone(&self.shared);
-        self.follower.start("propensity", seconds, move || drop(shared.reload()))
+        self.follower.start("propensity", seconds, move || drop(shared.reload(false)))
     }
 
     /// Looks at the registry now and loads what changed. Blocks until the new model is warm.
     pub(super) fn reload(&self) -> Reloaded {
-        self.shared.slot.forget_broken();
-        self.shared.reload()
+        self.shared.reload(true)
     }
 
     /// The model that foretells.
@@ -210,7 +228,7 @@ impl LivePropensity {
             return Ok(live);
         }
         let Some(broken) = self.shared.slot.broken() else {
-            return Err(match self.shared.looked.load(Ordering::Acquire) {
+            return Err(match self.shared.settled.load(Ordering::Acquire) {
                 true => ServeError::NoPropensity,
                 false => ServeError::Loading { what: "the propensity model" },
             });
@@ -229,12 +247,28 @@ impl LivePropensity {
 }
 
 impl Shared {
-    fn reload(&self) -> Reloaded {
+    fn reload(&self, again: bool) -> Reloaded {
         let _one_at_a_time = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
-        let load = || LiveModel::new(self.source.load(CHAMPION)?);
-        let found = self.slot.reload(CHAMPION, || self.source.current(CHAMPION), load);
-        self.looked.store(true, Ordering::Release);
+        let current = || {
+            let found = self.source.current(CHAMPION);
+            self.settled.store(matches!(found, Ok(None)), Ordering::Release);
+            found
+        };
+        let found = self.slot.reload((CHAMPION, again), current, || self.load());
+        if self.slot.broken().is_some() {
+            self.settled.store(true, Ordering::Release);
+        }
         found
+    }
+
+    /// Loads the champion; one at which the code breaks off is as good as damaged.
+    fn load(&self) -> Result<LiveModel, ServeError> {
+        let load = || LiveModel::new(self.source.load(CHAMPION)?);
+        catch_unwind(AssertUnwindSafe(load)).unwrap_or_else(|_| {
+            let (version, message) =
+                (format!("the {CHAMPION} of propensity"), "loading it broke off".to_owned());
+            Err(ServeError::Model { version, message })
+        })
     }
 }
 
@@ -277,7 +311,7 @@ pub(crate) struct ShopperPropensity {
     threshold: f64,
     /// Within how many days.
     days: u32,
-    /// What the features are as of.
+    /// The moment of asking. The features count all that was accepted until then.
     #[schema(value_type = String, format = DateTime)]
     as_of: Timestamp,
     /// What said so.
@@ -359,7 +393,7 @@ impl Engine {
         let row = row.ok_or_else(|| ServeError::not_found("shopper with events", user.as_str()))?;
         live.check_features(&row)?;
         let model = &live.loaded.model;
-        let probability = live.probabilities(&row)?.first().copied().unwrap_or_default();
+        let probability = live.probabilities(0, &row)?.first().copied().unwrap_or_default();
         let explanation = explain.then(|| live.because(&row)).transpose()?.map(Explanation::from);
         Ok(ShopperPropensity {
             user_id: user.to_string(),
@@ -374,23 +408,31 @@ impl Engine {
         })
     }
 
-    /// The probabilities of rows that a caller sends.
+    /// The probabilities of rows that a caller sends, for as long as they are `wanted`.
     ///
     /// # Errors
-    /// Where the champion foretells something else or there is none, and where a row does not have what it takes.
+    /// Where the champion foretells something else or there is none, where a row does not have what it takes, and where nobody
+    /// waits any more.
     pub(crate) fn row_propensities(
         &self,
         rows: &[Map<String, Value>],
+        wanted: &dyn Fn() -> bool,
     ) -> Result<RowPropensities, ServeError> {
         let live = self.propensity()?;
         let Foretold::Column { target } = &live.loaded.foretold else {
             return Err(live.misses("a column of a table"));
         };
         let model = &live.loaded.model;
-        let told = match rows.is_empty() {
-            true => Vec::new(),
-            false => live.probabilities(&table(model.columns(), rows)?)?,
-        };
+        // Whatever is wrong with any row is said before the first is scored.
+        table(model.columns(), rows)?;
+        let some = if model.columns().iter().any(|column| column.texts) { FEW_ROWS } else { MANY_ROWS };
+        let mut told = Vec::with_capacity(rows.len());
+        for rows in rows.chunks(some) {
+            if !wanted() {
+                return Err(ServeError::Stopped);
+            }
+            told.extend(live.probabilities(told.len(), &table(model.columns(), rows)?)?);
+        }
         let threshold = model.threshold();
         let row = |probability: f64| RowPropensity { probability, yes: probability >= threshold };
         Ok(RowPropensities {
@@ -452,7 +494,9 @@ fn text(cell: Option<&Value>) -> Option<String> {
     match cell? {
         Value::Null => Some(String::new()),
         Value::String(text) => Some(text.clone()),
-        Value::Number(number) => number.as_f64().map(|number| number.to_string()),
+        Value::Number(number) if number.is_f64() => number.as_f64().map(|number| number.to_string()),
+        // Whole numbers to the last digit.
+        Value::Number(number) => Some(number.to_string()),
         _ => None,
     }
 }
@@ -506,11 +550,12 @@ mod tests {
             {"views": true, "source": 5},
             {"views": null, "source": null},
             {"views": -0.5, "source": 2.5},
+            {"views": 0, "source": 9007199254740993_u64},
         ]));
         let table = table(&columns(), &told).unwrap();
         let Some(DenseColumn::Float(views)) = table.column("views") else { panic!("numbers") };
         assert_eq!((&views[..2], views[2].is_nan(), views[3]), (&[3.0, 1.0][..], true, -0.5));
-        let texts = ["mail", "5", "", "2.5"].into_iter().collect();
+        let texts = ["mail", "5", "", "2.5", "9007199254740993"].into_iter().collect();
         assert_eq!(table.column("source"), Some(&DenseColumn::Text(texts)));
     }
 

@@ -1,5 +1,5 @@
-//! What is live under an alias of the registry. A model is loaded by a thread of its own while the old one goes on
-//! answering; putting the new one in its place is one pointer. Requests that hold the old one finish with it.
+//! What is live under an alias of the registry. A model is loaded while the old one goes on answering, by a thread that no
+//! other request waits for; putting the new one in its place is one pointer. Requests that hold the old one finish with it.
 
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -59,24 +59,20 @@ impl<T: Versioned> Slot<T> {
         self.broken_now().clone()
     }
 
-    /// Lets the version be tried again that could not be loaded.
-    pub(super) fn forget_broken(&self) {
-        *self.broken_now() = None;
-    }
-
     fn broken_now(&self) -> MutexGuard<'_, Option<Broken>> {
         self.broken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks where the alias points and loads what is new. One at a time: the caller sees to it.
+    /// Looks where the alias points and loads what is new, and, where it is told to, `again` what could not be loaded. One at
+    /// a time: the caller sees to it.
     pub(super) fn reload(
         &self,
-        alias: &str,
+        (alias, again): (&str, bool),
         current: impl FnOnce() -> Result<Option<String>, ServeError>,
         load: impl FnOnce() -> Result<T, ServeError>,
     ) -> Reloaded {
         let live = self.get().map(|model| model.version().to_owned());
-        let (version, fault) = match self.next(live.as_deref(), current, load) {
+        let (version, fault) = match self.next((live.as_deref(), again), current, load) {
             Ok(None) => (live.clone(), None),
             Ok(Some(next)) => {
                 let version = next.as_ref().map(|model| model.version().to_owned());
@@ -95,7 +91,7 @@ impl<T: Versioned> Slot<T> {
     /// `None` when nothing changed, `Some(None)` when the alias points nowhere any more.
     fn next(
         &self,
-        live: Option<&str>,
+        (live, again): (Option<&str>, bool),
         current: impl FnOnce() -> Result<Option<String>, ServeError>,
         load: impl FnOnce() -> Result<T, ServeError>,
     ) -> Result<Option<Option<T>>, Arc<ServeError>> {
@@ -104,15 +100,15 @@ impl<T: Versioned> Slot<T> {
             return Ok(None);
         }
         let Some(version) = current else {
-            self.forget_broken();
+            *self.broken_now() = None;
             return Ok(Some(None));
         };
-        if self.broken_now().as_ref().is_some_and(|own| own.version == version) {
+        if !again && self.broken_now().as_ref().is_some_and(|own| own.version == version) {
             return Ok(None);
         }
         match load() {
             Ok(model) => {
-                self.forget_broken();
+                *self.broken_now() = None;
                 Ok(Some(Some(model)))
             }
             Err(fault) => {

@@ -49,6 +49,8 @@ pub(crate) struct App {
     rows: Pool,
     /// Threads that wait for the store.
     storage: Pool,
+    /// A thread that loads models when it is told to.
+    reload: Pool,
     openapi: Bytes,
     draining: AtomicBool,
 }
@@ -161,6 +163,7 @@ impl Server {
             score: Pool::start("score", threads, config.score_queue)?,
             rows: Pool::start_apart("rows", 64)?,
             storage: Pool::start("storage", 2, 256)?,
+            reload: Pool::start("reload", 1, 16)?,
             openapi: Bytes::from(openapi),
             draining: AtomicBool::new(false),
             config,

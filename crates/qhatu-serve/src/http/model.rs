@@ -77,5 +77,5 @@ pub(crate) async fn reload(State(app): State<Arc<App>>) -> Result<JsonAnswer<Rel
     app.engine.check_ready()?;
     let engine = Arc::clone(&app.engine);
     let look = move || Reload { models: engine.reload_models(), propensity: engine.reload_propensity() };
-    Ok(JsonAnswer(app.storage.run(look).await?))
+    Ok(JsonAnswer(app.reload.run(look).await?))
 }

@@ -48,7 +48,7 @@ pub(crate) async fn of_shopper(
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RowBatch {
-    /// At most `serve.max_events`. Each has every column that the model was fitted on, null where nothing is known; others are
+    /// At most `serve.max_events`, and as many as are scored within `serve.request_timeout_seconds`. Each has every column that the model was fitted on, null where nothing is known; others are
     /// passed over.
     #[schema(value_type = Vec<Object>, example = json!([{"PageValues": 12.5, "Month": "Nov", "BounceRates": null}]))]
     rows: Vec<Map<String, Value>>,
@@ -68,10 +68,10 @@ pub(crate) async fn of_rows(
     JsonBytes(bytes): JsonBytes,
 ) -> Result<Response, Fault> {
     let own = Arc::clone(&app);
-    let made = app.rows.run(move || {
+    let made = app.rows.run_wanted(move |wanted| {
         let RowBatch { rows } = read_json(&bytes)?;
         check_size(&own, rows.len())?;
-        let told = own.engine.row_propensities(&rows)?;
+        let told = own.engine.row_propensities(&rows, wanted)?;
         let body =
             serde_json::to_vec(&told).expect("texts, numbers and lists with text keys are always JSON");
         Ok::<_, Fault>((told.model_version, told.rows.len(), body))
