@@ -54,6 +54,11 @@ pub(crate) fn run(root: &Path) -> Result<Vec<Checked>, String> {
         let path = format!("docs/guides/{guide}.md");
         checked.push((name, process::run(root, &python, &["tests/python/guide_check.py", &path, &programs])));
     }
+    checked.push(("a propensity model beside the demo's lists", {
+        let table = "data/online_shoppers/online_shoppers.parquet";
+        let words = ["propensity", "fit", table, "--target", "Revenue", "--dir", &demo];
+        process::read(root, &binary(root).to_string_lossy(), &words).map(drop)
+    }));
     match Server::start(root, Path::new(&demo)) {
         Err(fault) => checked.push(("server over the demo", Err(fault))),
         Ok(server) => {

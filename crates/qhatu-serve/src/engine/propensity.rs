@@ -138,7 +138,7 @@ impl LiveModel {
         let value = |column: &TableColumn| if column.texts { Value::from("a") } else { Value::Null };
         let columns = own.loaded.model.columns();
         let row = columns.iter().map(|column| (column.name.clone(), value(column))).collect();
-        own.probabilities(0, &table(columns, &[row])?)?;
+        own.probabilities(0, &table(columns, 0, &[row])?)?;
         Ok(own)
     }
 
@@ -423,15 +423,18 @@ impl Engine {
             return Err(live.misses("a column of a table"));
         };
         let model = &live.loaded.model;
+        let columns = model.columns();
+        let some = if columns.iter().any(|column| column.texts) { FEW_ROWS } else { MANY_ROWS };
+        let parts = rows.chunks(some).enumerate();
         // Whatever is wrong with any row is said before the first is scored.
-        table(model.columns(), rows)?;
-        let some = if model.columns().iter().any(|column| column.texts) { FEW_ROWS } else { MANY_ROWS };
+        let parts: Vec<DenseTable> =
+            parts.map(|(part, rows)| table(columns, part * some, rows)).collect::<Result<_, _>>()?;
         let mut told = Vec::with_capacity(rows.len());
-        for rows in rows.chunks(some) {
+        for part in &parts {
             if !wanted() {
                 return Err(ServeError::Stopped);
             }
-            told.extend(live.probabilities(told.len(), &table(model.columns(), rows)?)?);
+            told.extend(live.probabilities(told.len(), part)?);
         }
         let threshold = model.threshold();
         let row = |probability: f64| RowPropensity { probability, yes: probability >= threshold };
@@ -457,10 +460,15 @@ impl Engine {
     }
 }
 
-/// Rows of a request as the table that a model takes: a column is of numbers or of texts as in training, null is a gap.
-fn table(columns: &[TableColumn], rows: &[Map<String, Value>]) -> Result<DenseTable, ServeError> {
+/// Rows of a request, from its row `first` on, as the table that a model takes: a column is of numbers or of texts as in
+/// training, null is a gap.
+fn table(
+    columns: &[TableColumn],
+    first: usize,
+    rows: &[Map<String, Value>],
+) -> Result<DenseTable, ServeError> {
     let of = |column: &TableColumn| {
-        let cells = rows.iter().enumerate().map(|(row, values)| (row, values.get(&column.name)));
+        let cells = (first..).zip(rows).map(|(row, values)| (row, values.get(&column.name)));
         let values = match column.texts {
             true => {
                 let mut texts = Texts::new();
@@ -552,7 +560,7 @@ mod tests {
             {"views": -0.5, "source": 2.5},
             {"views": 0, "source": 9007199254740993_u64},
         ]));
-        let table = table(&columns(), &told).unwrap();
+        let table = table(&columns(), 0, &told).unwrap();
         let Some(DenseColumn::Float(views)) = table.column("views") else { panic!("numbers") };
         assert_eq!((&views[..2], views[2].is_nan(), views[3]), (&[3.0, 1.0][..], true, -0.5));
         let texts = ["mail", "5", "", "2.5", "9007199254740993"].into_iter().collect();
@@ -562,20 +570,20 @@ mod tests {
     #[test]
     fn what_a_row_lacks_is_said_with_its_place() {
         let fault = |told: Value| {
-            let fault = table(&columns(), &rows(told)).unwrap_err();
+            let fault = table(&columns(), 40, &rows(told)).unwrap_err();
             (fault.to_string(), fault.hint().unwrap_or_default().to_owned())
         };
         let (message, hint) = fault(json!([{"views": 1, "source": "a"}, {"source": "a"}]));
-        assert_eq!(message, "rows[1] has no column \"views\"");
+        assert_eq!(message, "rows[41] has no column \"views\"");
         assert!(hint.ends_with("the model takes views, source"), "{hint}");
         let message = |told: Value| fault(told).0;
         assert_eq!(
             message(json!([{"views": "3", "source": "a"}])),
-            "rows[0].views is a text, and the column holds numbers"
+            "rows[40].views is a text, and the column holds numbers"
         );
         assert_eq!(
             message(json!([{"views": 3, "source": true}])),
-            "rows[0].source is a truth value, and the column holds texts"
+            "rows[40].source is a truth value, and the column holds texts"
         );
         assert!(message(json!([{"views": [3], "source": "a"}])).contains("is a list"));
         assert!(message(json!([{"views": 3, "source": {}}])).contains("is an object"));
