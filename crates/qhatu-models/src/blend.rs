@@ -359,8 +359,7 @@ mod tests {
         // Of the five best items, those that lie in the looks of the days before.
         let found = |model: &Blend| {
             let of = |sequence: &Sequence| {
-                let bought = sequence.items.iter().copied().zip(sequence.times.iter().copied());
-                let evidence = data.looked.evidence(sequence.user, bought, 40 * DAY);
+                let evidence = data.looked.evidence(sequence.user, sequence.steps(), 40 * DAY);
                 let list = model.recommend(&evidence.history(40 * DAY), 5, &|_| false);
                 let seen: Vec<_> = evidence.history(40 * DAY).known_seen(60).map(|look| look.0).collect();
                 list.iter().filter(|scored| seen.contains(&scored.item)).count()

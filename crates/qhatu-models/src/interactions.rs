@@ -84,6 +84,11 @@ pub struct Sequence {
 }
 
 impl Sequence {
+    /// Each item with its time, oldest first.
+    pub fn steps(&self) -> impl Iterator<Item = (ItemIdx, i64)> + '_ {
+        self.items.iter().copied().zip(self.times.iter().copied())
+    }
+
     /// The places of each order, oldest first.
     pub fn baskets(&self) -> impl Iterator<Item = std::ops::Range<usize>> + '_ {
         let mut start = 0;

@@ -212,8 +212,7 @@ fn assemble(
         cases.push(Case { history_length, relevant_all, relevant_new });
         let (department, now) = (train.department(sequence.user), now(user));
         let told = journeys.told_before(user, now);
-        let bought = sequence.items.iter().copied().zip(sequence.times.iter().copied());
-        let evidence = train.looked.evidence(sequence.user, bought, now);
+        let evidence = train.looked.evidence(sequence.user, sequence.steps(), now);
         let items = sequence.items.clone();
         shoppers.push(Asked { user, items, evidence, department, told, now });
     }

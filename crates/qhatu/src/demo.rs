@@ -120,8 +120,7 @@ fn say_shoppers(shop: &Shop, data: &ShopData) -> Result<(), Fault> {
     // Shoppers of a quarter, the half and three quarters of the way through the list, so that they differ.
     for share in [1, 2, 3] {
         let sequence = &all.sequences[all.sequences.len() * share / 4];
-        let bought = sequence.items.iter().copied().zip(sequence.times.iter().copied());
-        let evidence = all.looked.evidence(sequence.user, bought, data.end());
+        let evidence = all.looked.evidence(sequence.user, sequence.steps(), data.end());
         let history = evidence.history(data.end());
         say(format!("shopper {}", data.users[sequence.user.0 as usize]));
         let names = Names { catalogue: shop.catalogue(), vocabulary: &vocabulary };

@@ -71,8 +71,7 @@ impl TrainingRows {
             if bought.is_empty() {
                 return (Vec::new(), Vec::new());
             }
-            let own = sequence.items.iter().copied().zip(sequence.times.iter().copied()).take(known);
-            let evidence = all.looked.evidence(sequence.user, own, window.start);
+            let evidence = all.looked.evidence(sequence.user, sequence.steps().take(known), window.start);
             let history = evidence.history(window.start);
             // Who is new is not ranked for.
             if history.known(all.items()).next().is_none() {

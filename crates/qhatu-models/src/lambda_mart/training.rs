@@ -86,8 +86,7 @@ struct Asking<'a> {
 impl Asking<'_> {
     /// What is told of a shopper: so many of their purchases, and what they looked at.
     fn evidence(&self, (user, now): (UserIdx, i64), sequence: Option<&Sequence>, known: usize) -> Evidence {
-        let bought =
-            sequence.into_iter().flat_map(|own| own.items.iter().copied().zip(own.times.iter().copied()));
+        let bought = sequence.into_iter().flat_map(Sequence::steps);
         self.looked.evidence(user, bought.take(known), now)
     }
 }

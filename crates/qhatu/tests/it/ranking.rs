@@ -109,7 +109,7 @@ fn engines(shop: &Shop) -> impl Fn(&str) -> Arc<Engine> {
 
 /// What is known of a shopper from the lake.
 fn evidence(past: &Interactions, own: &Sequence, now: i64) -> Evidence {
-    past.looked.evidence(own.user, own.items.iter().copied().zip(own.times.iter().copied()), now)
+    past.looked.evidence(own.user, own.steps(), now)
 }
 
 /// How many items the server lists for a shopper, each with the score that the model gives it for the history.
